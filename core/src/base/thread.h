@@ -1,0 +1,63 @@
+/*
+ * Threads, locks, wake fds and the fork counter. Core threads block all
+ * signals. No lock is held across I/O or a callback.
+ */
+#ifndef REEVE_SRC_BASE_THREAD_H
+#define REEVE_SRC_BASE_THREAD_H
+
+#include <pthread.h>
+#include "base/env.h"
+
+typedef pthread_mutex_t reeve__mutex;
+typedef pthread_cond_t reeve__cond; /* monotonic clock */
+
+reeve_rc reeve__mutex_init(reeve__mutex *mutex, reeve_error *err);
+void reeve__mutex_dispose(reeve__mutex *mutex);
+void reeve__lock(reeve__mutex *mutex);
+void reeve__unlock(reeve__mutex *mutex);
+
+reeve_rc reeve__cond_init(reeve__cond *cond, reeve_error *err);
+void reeve__cond_dispose(reeve__cond *cond);
+void reeve__signal(reeve__cond *cond);
+void reeve__broadcast(reeve__cond *cond);
+void reeve__wait(reeve__cond *cond, reeve__mutex *mutex);
+/* False when by_ns (of env's monotonic clock; INT64_MAX = never) has passed. In
+ * a virtual env it looks at the clock every real millisecond. */
+bool reeve__wait_by(reeve__cond *cond, reeve__mutex *mutex, reeve_env *env,
+                    int64_t by_ns);
+
+typedef struct reeve__thread {
+    pthread_t handle;
+    bool started;
+} reeve__thread;
+
+/* name: at most 15 bytes. */
+reeve_rc reeve__thread_start(reeve__thread *thread, const char *name,
+                             void (*run)(void *arg), void *arg,
+                             reeve_error *err);
+void reeve__thread_join(reeve__thread *thread); /* no-op if not started */
+
+/* A descriptor that becomes readable when rung; rings coalesce. */
+typedef struct reeve__wakefd {
+    int fd;       /* poll this for reading */
+    int write_fd; /* the same as fd with eventfd */
+} reeve__wakefd;
+
+reeve_rc reeve__wakefd_open(reeve__wakefd *wake, reeve_error *err);
+void reeve__wakefd_close(reeve__wakefd *wake);
+void reeve__wakefd_ring(const reeve__wakefd *wake); /* Thread: signal */
+void reeve__wakefd_clear(const reeve__wakefd *wake);
+
+/*
+ * poll(2) on up to two descriptors for reading (fd < 0 is left out) until
+ * by_ns. Returns a bit mask: 1 = first readable, 2 = second, 0 = time is up.
+ * Errors and hang-ups count as readable. In a virtual env it looks at the clock
+ * every real millisecond.
+ */
+int reeve__poll_two(reeve_env *env, int first_fd, int second_fd, int64_t by_ns);
+
+/* How often this process image has forked; objects compare it with the value
+ * at their birth. */
+uint32_t reeve__fork_count(void);
+
+#endif
