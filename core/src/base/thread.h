@@ -44,6 +44,8 @@ typedef struct reeve__wakefd {
 } reeve__wakefd;
 
 reeve_rc reeve__wakefd_open(reeve__wakefd *wake, reeve_error *err);
+/* The same over a pipe, for systems without eventfd. */
+reeve_rc reeve__wakefd_open_pipe(reeve__wakefd *wake, reeve_error *err);
 void reeve__wakefd_close(reeve__wakefd *wake);
 void reeve__wakefd_ring(const reeve__wakefd *wake); /* Thread: signal */
 void reeve__wakefd_clear(const reeve__wakefd *wake);

@@ -25,6 +25,10 @@ reeve_rc reeve__wakefd_open(reeve__wakefd *wake, reeve_error *err) {
     if (wake->fd >= 0)
         return REEVE_OK;
 #endif
+    return reeve__wakefd_open_pipe(wake, err);
+}
+
+reeve_rc reeve__wakefd_open_pipe(reeve__wakefd *wake, reeve_error *err) {
     wake->fd = wake->write_fd = -1;
     int ends[2];
     if (pipe(ends) != 0)
