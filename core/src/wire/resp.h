@@ -35,7 +35,7 @@ enum reeve__reply_type {
 typedef struct reeve__reply {
     int32_t type; /* enum reeve__reply_type */
     int64_t integer;
-    reeve_bytes bytes; /* STRING, STATUS, ERROR; a NUL follows */
+    reeve_bytes bytes;             /* STRING, STATUS, ERROR; a NUL follows */
     struct reeve__reply *elements; /* ARRAY */
     size_t count;
 } reeve__reply;
@@ -43,8 +43,8 @@ typedef struct reeve__reply {
 #define REEVE__REPLY_DEPTH_MAX 7
 
 typedef struct reeve__reply_limits {
-    size_t bulk_bytes_max;  /* one string; 0 = 64 MiB */
-    size_t reply_bytes_max; /* memory of one reply; 0 = 1 GiB */
+    size_t bulk_bytes_max;    /* one string; 0 = 64 MiB */
+    size_t reply_bytes_max;   /* memory of one reply; 0 = 1 GiB */
     size_t element_count_max; /* in all of one reply; 0 = 1 Mi */
 } reeve__reply_limits;
 

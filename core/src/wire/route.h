@@ -22,7 +22,7 @@ typedef reeve_rc (*reeve__on_connect_fn)(void *ctx, reeve__conn *conn,
                                          reeve_error *err);
 
 typedef struct reeve__route_options {
-    const reeve__url *url; /* borrowed until close */
+    const reeve__url *url;           /* borrowed until close */
     reeve__on_connect_fn on_connect; /* NULL = none */
     void *ctx;
     int64_t backoff_base_ms; /* 0 = 10 */
@@ -44,7 +44,7 @@ typedef struct reeve__route_ops {
 /* Implementations embed this as their first member. */
 struct reeve__route {
     const reeve__route_ops *ops;
-    reeve_env *env; /* referenced */
+    reeve_env *env;   /* referenced */
     int64_t connects; /* successful ones; reconnects are connects - 1 */
 };
 

@@ -8,26 +8,19 @@
 #ifndef REEVE_SRC_WIRE_TLS_H
 #define REEVE_SRC_WIRE_TLS_H
 
-#include "wire/url.h"
+#include "wire/socket.h"
 
 typedef struct reeve__tls reeve__tls;
 
-/* What the session waits for when it cannot go on. */
-enum reeve__tls_want {
-    REEVE__TLS_DONE = 0,
-    REEVE__TLS_WANT_READ = 1,
-    REEVE__TLS_WANT_WRITE = 2,
-    REEVE__TLS_EOF = 3, /* peer closed */
-};
-
 /* New session on fd (borrowed). url and peer ("h:p", for messages) outlive it.
- * Errors: INVALID (certificate files), TLS, NOMEM. */
+ * Errors: INVALID (certificate files, name), NOMEM. */
 reeve_rc reeve__tls_new(reeve__tls **out, reeve_env *env, const reeve__url *url,
                         int fd, const char *peer, reeve_error *err);
 /* Accepts NULL. notify sends close_notify if it fits into the socket. */
 void reeve__tls_free(reeve__tls *tls, bool notify);
 
-/* Each sets *want and returns 0, or fails. Errors: TLS, NET, NOMEM. */
+/* Each sets *want (enum reeve__want) and returns 0, or fails.
+ * Errors: TLS, NET. */
 reeve_rc reeve__tls_handshake(int *want, reeve__tls *tls, reeve_error *err);
 reeve_rc reeve__tls_read(int *want, size_t *out_bytes, reeve__tls *tls,
                          char *data, size_t size, reeve_error *err);
