@@ -103,7 +103,7 @@ typedef struct reeve__script {
 } reeve__script;
 
 enum reeve__script_name {
-${enums}    REEVE__SCRIPT_COUNT
+${enums}    REEVE__SCRIPTS_COUNT
 };
 
 /* Indexed by enum reeve__script_name; one more row of NULLs at the end. */

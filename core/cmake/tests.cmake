@@ -1,40 +1,51 @@
 # tests/core/test_*.c and tests/contract/test_*.c: one cmocka executable each,
-# with the helpers of tests/support, known to ctest under the file's name.
+# known to ctest under the file's name. What the folder's other .c files hold is
+# linked to all tests of that folder, tests/support to every test.
 enable_testing()
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
 
 set(REEVE_TESTS_DIR ${CMAKE_CURRENT_SOURCE_DIR}/tests)
-file(GLOB REEVE_SUPPORT_SOURCES CONFIGURE_DEPENDS
-     ${REEVE_TESTS_DIR}/support/*.c)
-if(REEVE_SUPPORT_SOURCES)
-    add_library(reeve_support STATIC ${REEVE_SUPPORT_SOURCES})
-    target_link_libraries(
-        reeve_support
-        PRIVATE reeve_warnings
-        PUBLIC reeve_objects PkgConfig::CMOCKA)
-else()
-    add_library(reeve_support INTERFACE)
-    target_link_libraries(reeve_support INTERFACE reeve_objects
-                                                  PkgConfig::CMOCKA)
-endif()
-# cmocka.h needs <setjmp.h> and friends first; tests say them themselves.
-if(TARGET reeve_support AND REEVE_SUPPORT_SOURCES)
-    target_include_directories(reeve_support PUBLIC ${REEVE_TESTS_DIR})
-else()
-    target_include_directories(reeve_support INTERFACE ${REEVE_TESTS_DIR})
-endif()
 
-file(GLOB REEVE_TEST_SOURCES CONFIGURE_DEPENDS
-     ${REEVE_TESTS_DIR}/core/test_*.c ${REEVE_TESTS_DIR}/contract/test_*.c)
-foreach(source IN LISTS REEVE_TEST_SOURCES)
-    get_filename_component(name ${source} NAME_WE)
-    add_executable(${name} ${source})
-    target_link_libraries(${name} PRIVATE reeve_warnings reeve_support)
-    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
-                                             ${CMAKE_CURRENT_BINARY_DIR}/tests)
-    add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(
-        ${name}
-        PROPERTIES TIMEOUT 300 ENVIRONMENT
-                   "REEVE_TESTS_DIR=${REEVE_TESTS_DIR}")
+# A static library of helpers, or an interface when there are no files yet.
+function(reeve_add_helpers target)
+    if(ARGN)
+        add_library(${target} STATIC ${ARGN})
+        target_link_libraries(${target} PRIVATE reeve_warnings)
+        set(scope PUBLIC)
+    else()
+        add_library(${target} INTERFACE)
+        set(scope INTERFACE)
+    endif()
+    target_include_directories(${target} ${scope} ${REEVE_TESTS_DIR})
+    target_link_libraries(${target} ${scope} reeve_objects PkgConfig::CMOCKA)
+endfunction()
+
+file(GLOB sources CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/support/*.c)
+reeve_add_helpers(reeve_support ${sources})
+
+foreach(folder core contract)
+    file(GLOB sources CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/${folder}/*.c)
+    set(tests ${sources})
+    list(FILTER tests INCLUDE REGEX "/test_[^/]*$")
+    set(helpers ${sources})
+    list(FILTER helpers EXCLUDE REGEX "/test_[^/]*$")
+    reeve_add_helpers(reeve_${folder}_helpers ${helpers})
+    foreach(source IN LISTS tests)
+        get_filename_component(name ${source} NAME_WE)
+        add_executable(${name} ${source})
+        # Helpers first: they need what support and the library define.
+        target_link_libraries(
+            ${name} PRIVATE reeve_warnings reeve_${folder}_helpers
+                            reeve_support)
+        set_target_properties(
+            ${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                               ${CMAKE_CURRENT_BINARY_DIR}/tests)
+        add_test(NAME ${name} COMMAND ${name})
+        set_tests_properties(
+            ${name} PROPERTIES TIMEOUT 300
+                               ENVIRONMENT REEVE_TESTS_DIR=${REEVE_TESTS_DIR})
+    endforeach()
+    if(helpers)
+        target_link_libraries(reeve_${folder}_helpers PUBLIC reeve_support)
+    endif()
 endforeach()

@@ -1,0 +1,194 @@
+"""The checks catch what they are for: each is fed a violation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import check_abi  # noqa: E402
+import check_floors  # noqa: E402
+import check_sizes  # noqa: E402
+import source  # noqa: E402
+
+
+def floor_problems(path: str, text: str) -> list[str]:
+    report = check_floors.Report()
+    check_floors.check_core_file(report, path, text)
+    return report.problems
+
+
+class Floors(unittest.TestCase):
+    def test_allowed(self) -> None:
+        good = {
+            "base/buf.c": '#include "base/buf.h"\n#include <string.h>\n',
+            "task/json.c": "#include <cjson/cJSON.h>\n",
+            "task/json_write.c": "#include <cjson/cJSON.h>\n",
+            "policy/settle.c": '#include "policy/backoff.h"\n#include <reeve/task.h>\n',
+            "wire/resp.c": "#include <hiredis/hiredis.h>\n#include <openssl/ssl.h>\n",
+            "broker/open.c": '#include "wire/url.h"\n',
+            "broker/redis/turn.c": '#include "wire/conn.h"\n#include "scripts_gen.h"\n',
+            "broker/sqlite/open.c": "#include <sqlite3.h>\n",
+            "runtime/fetch.c": '#include "broker/broker.h"\n#include "policy/a.h"\n',
+        }
+        for path, text in good.items():
+            self.assertEqual(floor_problems(path, text), [], path)
+
+    def test_forbidden(self) -> None:
+        bad = {
+            "base/buf.c": '#include "task/id.h"\n',
+            "base/env.h": "#include <reeve/task.h>\n",
+            "task/id.c": "#include <cjson/cJSON.h>\n",
+            "task/state.c": '#include "wire/resp.h"\n',
+            "policy/lease.c": '#include "task/id.h"\n',
+            "policy/select.c": '#include "broker/broker.h"\n',
+            "wire/conn.c": '#include "task/json.h"\n',
+            "wire/url.c": "#include <reeve.h>\n",
+            "broker/rows.c": '#include "policy/settle.h"\n',
+            "broker/check.c": '#include "wire/conn.h"\n',
+            "broker/open.c": '#include "wire/conn.h"\n',
+            "broker/mem/mem.c": '#include "wire/url.h"\n',
+            "broker/mem/tree.c": '#include "broker/redis/keys.h"\n',
+            "broker/redis/turn.c": "#include <sqlite3.h>\n",
+            "broker/redis/keys.c": "#include <hiredis/hiredis.h>\n",
+            "client/client.c": '#include "broker/rows.h"\n',
+            "client/shared.c": '#include "runtime/worker.h"\n',
+            "runtime/fetch.c": '#include "wire/conn.h"\n',
+            "runtime/ticker.c": '#include "broker/redis/redis.h"\n',
+            "runtime/executor.c": "#include <Python.h>\n",
+            "extra/new.c": "",
+        }
+        for path, text in bad.items():
+            self.assertEqual(len(floor_problems(path, text)), 1, path)
+
+    def test_forbidden_calls(self) -> None:
+        call = "void f(void) {\n    g(reeve__now_at_ms(env));\n}\n"
+        self.assertEqual(
+            floor_problems("policy/lease.c", call),
+            [
+                "core/src/policy/lease.c:2: policy takes time and chance as "
+                "arguments: reeve__now_at_ms"
+            ],
+        )
+        self.assertEqual(floor_problems("runtime/ticker.c", call), [])
+        comment = "/* never reeve__now_at_ms(env) */\n"
+        self.assertEqual(floor_problems("policy/lease.c", comment), [])
+
+    def test_comment_is_no_include(self) -> None:
+        text = '/*\n#include "wire/conn.h"\n*/\n// #include "wire/conn.h"\n'
+        self.assertEqual(floor_problems("base/buf.c", text), [])
+
+    def test_hiredis_in_two_files(self) -> None:
+        report = check_floors.Report()
+        for path in ("wire/a.c", "wire/b.c"):
+            check_floors.check_core_file(report, path, "#include <hiredis/read.h>\n")
+        self.assertEqual(report.problems, [])
+        check_floors.check_hiredis(report)
+        self.assertEqual(len(report.problems), 1)
+
+    def test_bindings_see_public_headers_only(self) -> None:
+        path = source.ROOT / "bindings" / "python" / "src" / "x.c"
+        for text, wrong in (
+            ("#include <Python.h>\n#include <reeve.h>\n", 0),
+            ('#include "base/buf.h"\n', 1),
+            ("#include <hiredis/hiredis.h>\n", 1),
+            ('#include "../../../core/src/base/buf.h"\n', 1),
+        ):
+            report = check_floors.Report()
+            check_floors.check_binding_file(report, path, text)
+            self.assertEqual(len(report.problems), wrong, text)
+
+
+C_TEXT = """
+#define MACRO(x) { x }
+typedef struct s {
+    int a;
+} s;
+static const int table[] = { 1, 2 };
+/* int not_me(void) { */
+static int
+one(void) {
+    return '{' + "}"[0];
+}
+
+int two(int a,
+        int b) {
+    if (a) {
+        b++;
+    }
+    return b;
+}
+enum e { A, B };
+"""
+
+
+class Sizes(unittest.TestCase):
+    def test_c_functions(self) -> None:
+        found = source.c_functions(Path("x.c"), C_TEXT)
+        self.assertEqual(
+            [(f.name, f.line, f.lines) for f in found],
+            [("one", 8, 4), ("two", 13, 7)],
+        )
+
+    def test_unbalanced_is_an_error(self) -> None:
+        for text in ("void f(void) {\n", "}\n"):
+            with self.assertRaises(ValueError):
+                source.c_functions(Path("x.c"), text)
+
+    def test_py_functions(self) -> None:
+        text = "def a():\n    def b():\n        pass\n\n    return b\n"
+        found = source.py_functions(Path("x.py"), text)
+        self.assertEqual({(f.name, f.lines) for f in found}, {("a", 5), ("b", 2)})
+
+    def test_bounds(self) -> None:
+        def run(lines: int) -> tuple[int, int]:
+            f = source.Function(Path("x.c"), "f", 1, lines)
+            bad, long = check_sizes.judge([f], {})
+            return len(bad), len(long)
+
+        self.assertEqual(run(80), (0, 0))
+        self.assertEqual(run(81), (0, 1))
+        self.assertEqual(run(121), (1, 0))
+        self.assertEqual(len(check_sizes.judge([], {Path("x"): 801})[0]), 1)
+
+    def test_percentile(self) -> None:
+        values = list(range(1, 11))
+        self.assertEqual(check_sizes.percentile(values, 50), 5)
+        self.assertEqual(check_sizes.percentile(values, 90), 9)
+        self.assertEqual(check_sizes.percentile([], 50), 0)
+
+
+class Abi(unittest.TestCase):
+    def test_reads_headers_and_map(self) -> None:
+        header = (
+            "#define REEVE_EXTERN x\n"
+            "/* REEVE_EXTERN int reeve_no(void); */\n"
+            "REEVE_EXTERN const char *reeve_a(void (*f)(int));\n"
+            "REEVE_EXTERN reeve_rc\nreeve_b(int x,\n  int y);\n"
+            "int reeve_internal(void);\n"
+        )
+        self.assertEqual(check_abi.declared([header]), {"reeve_a", "reeve_b"})
+        text = "/* c */ V1 { global: reeve_a; local: *; }; V2 { global: reeve_b; };"
+        self.assertEqual(check_abi.mapped(text), {"reeve_a", "reeve_b"})
+
+    def test_differences_are_named(self) -> None:
+        problems = check_abi.compare({"h": {"a", "b"}, "m": {"a"}, "so": {"a", "b"}})
+        self.assertEqual(problems, ["b: in h and so, not in m"])
+
+
+class Commands(unittest.TestCase):
+    def test_floor_check_prints_figures(self) -> None:
+        run = subprocess.run(
+            [sys.executable, str(HERE / "check_floors.py")],
+            capture_output=True,
+            text=True,
+        )
+        self.assertRegex(run.stdout, r"floors: [1-9]\d* includes read \(.*base \d+")
+
+
+if __name__ == "__main__":
+    unittest.main()
