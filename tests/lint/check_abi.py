@@ -53,11 +53,7 @@ def exported(library: Path) -> set[str]:
 
 def missing_inside(library: Path) -> set[str]:
     """Our own names that the library uses but nobody defined."""
-    return {
-        name
-        for _, name in nm(library, "--undefined-only")
-        if name.startswith("reeve_")
-    }
+    return {name for _, name in nm(library, "--undefined-only") if name.startswith("reeve_")}
 
 
 def compare(sets: dict[str, set[str]]) -> list[str]:
@@ -67,9 +63,7 @@ def compare(sets: dict[str, set[str]]) -> list[str]:
         absent = [where for where, names in sets.items() if name not in names]
         if absent:
             present = [where for where in sets if where not in absent]
-            problems.append(
-                f"{name}: in {' and '.join(present)}, not in {' or '.join(absent)}"
-            )
+            problems.append(f"{name}: in {' and '.join(present)}, not in {' or '.join(absent)}")
     return problems
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from source import ROOT, code_only, files, includes, relative
 
-LIBC = set(
-    """assert ctype errno fcntl float inttypes limits locale math netdb poll
-    pthread pwd sched setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio
-    stdlib string strings time unistd arpa/inet net/if netinet/in netinet/tcp
+_LIBC_NAMES = """
+    assert ctype errno fcntl float inttypes limits locale math netdb poll
+    pthread pwd sched setjmp signal stdalign stdarg stdatomic stdbool stddef
+    stdint stdio stdlib string strings time unistd arpa/inet net/if netinet/in netinet/tcp
     sys/epoll sys/eventfd sys/file sys/ioctl sys/mman sys/prctl sys/random
     sys/resource sys/select sys/socket sys/stat sys/syscall sys/time sys/types
-    sys/uio sys/un sys/utsname sys/wait""".split()
-)
+    sys/uio sys/un sys/utsname sys/wait
+"""
+LIBC = set(_LIBC_NAMES.split())
 # What a public header is about; floors below `task` know none of the rest.
 PLAIN_PUBLIC = {"reeve/base.h", "reeve/env.h", "reeve/error.h"}
 
@@ -134,9 +135,7 @@ def check_angled(report: Report, where: str, path: str, floor: Floor, name: str)
             if floor.name == "wire":
                 return
         if library not in floor.libraries:
-            report.problems.append(
-                f"{where}: {floor.name} must not include {library} (<{name}>)"
-            )
+            report.problems.append(f"{where}: {floor.name} must not include {library} (<{name}>)")
         return
     if name.removesuffix(".h") not in LIBC:
         report.problems.append(f"{where}: <{name}> is no known header")
@@ -154,17 +153,13 @@ def check_core_file(report: Report, path: str, text: str) -> None:
         if include.angled:
             check_angled(report, where, path, floor, include.name)
         elif not internal_allowed(floor, path, include.name):
-            report.problems.append(
-                f'{where}: {floor.name} must not include "{include.name}"'
-            )
+            report.problems.append(f'{where}: {floor.name} must not include "{include.name}"')
     if floor.forbidden is not None:
         for number, line in enumerate(code_only(text).split("\n"), 1):
             found = re.search(floor.forbidden, line)
             if found is not None:
                 call = found.group().rstrip("( ")
-                report.problems.append(
-                    f"core/src/{path}:{number}: {floor.why}: {call}"
-                )
+                report.problems.append(f"core/src/{path}:{number}: {floor.why}: {call}")
 
 
 def check_binding_file(report: Report, path: Path, text: str) -> None:

@@ -41,9 +41,7 @@ def functions_of(path: Path, text: str) -> list[Function]:
     return py_functions(path, text) if path.suffix == ".py" else c_functions(path, text)
 
 
-def judge(
-    functions: list[Function], sizes: dict[Path, int]
-) -> tuple[list[str], list[str]]:
+def judge(functions: list[Function], sizes: dict[Path, int]) -> tuple[list[str], list[str]]:
     """(too long, long) as lines to print."""
     bad: list[str] = []
     long: list[str] = []

@@ -11,9 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
-_TOKEN = re.compile(
-    r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S
-)
+_TOKEN = re.compile(r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
 _NOT_FUNCTIONS = re.compile(r"^(?:typedef|struct|union|enum)\b[^()]*$")
 
 
@@ -41,9 +39,7 @@ def files(folder: Path, *suffixes: str) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix in suffixes
-        and path.is_file()
-        and "__pycache__" not in path.parts
+        if path.suffix in suffixes and path.is_file() and "__pycache__" not in path.parts
     )
 
 
@@ -131,9 +127,7 @@ def py_functions(path: Path, text: str) -> list[Function]:
     for node in ast.walk(ast.parse(text, str(path))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             last = node.end_lineno or node.lineno
-            found.append(
-                Function(path, node.name, node.lineno, last - node.lineno + 1)
-            )
+            found.append(Function(path, node.name, node.lineno, last - node.lineno + 1))
     return found
 
 

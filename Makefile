@@ -1,0 +1,101 @@
+# The front door. Every target sets up what it needs on a fresh Debian 12 or
+# Ubuntu 24.04 (packages, virtual environment, build) and says what it does.
+BUILD ?= build
+VENV ?= .venv
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 30
+# Tests to keep, by part of their names: make test T="env thread"
+T ?=
+
+PY := $(VENV)/bin/python
+# Sanitizers' shadow memory and address randomisation may collide.
+FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+SOURCES = $(shell find core bindings/python setup.py pyproject.toml \
+	CMakeLists.txt -type f -not -name '*.pyc' 2>/dev/null)
+
+# $(call build,DIR,CMAKE ARGUMENTS)
+define build
+@echo "build: $(1)"
+@mkdir -p $(1)
+@cmake -S . -B $(1) -G Ninja $(2) > $(1)/configure.log 2>&1 || \
+	{ cat $(1)/configure.log; exit 1; }
+@cmake --build $(1) -j $(JOBS)
+endef
+
+.PHONY: help demo test lint bench wheel install fuzz asan tsan valgrind \
+	build python clean setup
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: python ## see it work: a worker, tasks, a crash, a retry
+	$(PY) docs/examples/demo.py
+
+test: build python ## run every suite; the last line is "N passed, N failed"
+	@tools/setup.sh test
+	@$(PY) tests/run.py --build $(BUILD) $(T)
+
+lint: build $(VENV)/.dev ## check floors, sizes, ABI, headers, layout, types
+	@tools/setup.sh test
+	@$(PY) tests/run.py --suite lint --build $(BUILD) $(T)
+
+bench: python ## measure against the peers and print tables
+	$(PY) tests/bench/run.py
+
+wheel: $(VENV)/.dev ## build the wheel and the source package into dist/
+	$(PY) -m build --outdir dist .
+
+install: setup ## install the C library below PREFIX (/usr/local)
+	$(call build,$(BUILD)-install,-DCMAKE_BUILD_TYPE=Release \
+		-DREEVE_TESTS=OFF -DREEVE_WERROR=OFF \
+		-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	cmake --install $(BUILD)-install
+
+fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30)
+	@tools/setup.sh fuzz
+	$(call build,$(BUILD)-fuzz,-DCMAKE_BUILD_TYPE=Debug \
+		-DCMAKE_C_COMPILER=clang -DREEVE_TESTS=OFF -DREEVE_FUZZ=ON \
+		-DREEVE_SANITIZE=address,undefined)
+	@python3 tests/run.py --suite fuzz --build $(BUILD)-fuzz \
+		--seconds $(FUZZ_SECONDS) $(T)
+
+asan: setup ## run the C suites under AddressSanitizer and UBSan
+	$(call build,$(BUILD)-asan,-DCMAKE_BUILD_TYPE=Debug \
+		-DREEVE_SANITIZE=address,undefined)
+	@python3 tests/run.py --suite c --build $(BUILD)-asan \
+		--wrapper "$(FIXED)" $(T)
+
+tsan: setup ## run the C suites under ThreadSanitizer
+	$(call build,$(BUILD)-tsan,-DCMAKE_BUILD_TYPE=Debug \
+		-DREEVE_SANITIZE=thread)
+	@python3 tests/run.py --suite c --build $(BUILD)-tsan \
+		--wrapper "$(FIXED)" $(T)
+
+valgrind: setup ## run the C suites under valgrind, leaks are failures
+	@tools/setup.sh valgrind
+	$(call build,$(BUILD)-valgrind,-DCMAKE_BUILD_TYPE=Debug)
+	@python3 tests/run.py --suite c --build $(BUILD)-valgrind --wrapper \
+		"valgrind -q --error-exitcode=99 --leak-check=full" $(T)
+
+build: setup ## build the C library and its tests, asserts on
+	$(call build,$(BUILD),-DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g")
+
+python: $(VENV)/.reeve ## install the Python package into .venv
+
+clean: ## remove build trees, packages and the virtual environment
+	rm -rf $(BUILD) $(BUILD)-install $(BUILD)-fuzz $(BUILD)-asan \
+		$(BUILD)-tsan $(BUILD)-valgrind dist $(VENV)
+
+setup:
+	@tools/setup.sh build
+
+$(VENV)/.dev: requirements-dev.txt tools/venv.sh | setup
+	@tools/venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.reeve: $(VENV)/.dev $(SOURCES)
+	@echo "python: installing reeve into $(VENV)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check .
+	@touch $@

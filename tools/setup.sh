@@ -1,0 +1,90 @@
+#!/bin/sh
+# Makes sure that what a make target needs is on this machine (Debian 12, Ubuntu
+# 24.04 or like them). Each need is probed by what it gives, not by its package
+# name, so tools that came another way count too. Installs only what is missing,
+# with sudo only when not root.
+#
+#   tools/setup.sh SET…      sets: build, test, fuzz, valgrind
+set -eu
+
+missing=""
+
+# need PACKAGE COMMAND… : PACKAGE is missing when COMMAND fails.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+has() { command -v "$1"; }
+lib() { has pkg-config && pkg-config --exists "$1"; }
+toolchain() { has gcc && has g++ && has make; }
+python_header() {
+    python3 -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+}
+
+for set in "$@"; do
+    case $set in
+    build)
+        need build-essential toolchain
+        need cmake has cmake
+        need ninja-build has ninja
+        need pkg-config has pkg-config
+        need libhiredis-dev lib 'hiredis >= 0.14.1'
+        need libcjson-dev lib libcjson
+        need libssl-dev lib 'openssl >= 3'
+        need libsqlite3-dev lib 'sqlite3 >= 3.37'
+        need libxxhash-dev lib 'libxxhash >= 0.8'
+        need libcmocka-dev lib cmocka
+        need python3-venv python3 -c 'import ensurepip, venv'
+        need python3-dev python_header
+        need redis-server has redis-server
+        ;;
+    test)
+        need openssl has openssl
+        need faketime has faketime
+        need stunnel4 has stunnel4
+        need clang has clang
+        need abigail-tools has abidiff
+        ;;
+    fuzz) need clang has clang ;;
+    valgrind) need valgrind has valgrind ;;
+    *)
+        echo "setup: no such set: $set" >&2
+        exit 2
+        ;;
+    esac
+done
+
+[ -n "$missing" ] || exit 0
+
+echo "setup: missing:$missing"
+if ! command -v apt-get >/dev/null; then
+    echo "setup: no apt-get here; please install these packages" >&2
+    exit 1
+fi
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup: not root and no sudo; please install these packages" >&2
+        exit 1
+    fi
+    sudo=sudo
+fi
+
+# Packages of servers start them at once; tests start their own on private
+# sockets, so the starting is refused for the time of the installation.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap '$sudo rm -f $policy' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    $sudo chmod 755 $policy
+fi
+
+echo "setup: apt-get install --no-install-recommends$missing"
+$sudo apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+$sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends $missing
