@@ -20,7 +20,7 @@ static const struct meaning {
     { "DENIED", REEVE__REPLY_AUTH },
     { "ERR invalid password", REEVE__REPLY_AUTH },
     { "ERR AUTH", REEVE__REPLY_AUTH },
-    { "ERR Client sent AUTH", REEVE__REPLY_AUTH },
+    { "ERR Client sent AUTH,", REEVE__REPLY_AUTH },
     { "ERR max number of clients", REEVE__REPLY_BUSY },
     { "LOADING", REEVE__REPLY_BUSY },
     { "BUSY", REEVE__REPLY_BUSY },
