@@ -114,15 +114,21 @@ def show(tally: Tally, name: str, counts: tuple[int, int, int], out: Outcome) ->
 
 def count_cmocka(output: str, code: int | None) -> tuple[int, int, int]:
     """(passed, failed, skipped) from cmocka's text. A crash, a time-out and a
-    failing fixture leave no count, so they are one failure."""
+    failing fixture are one failure more than the tests that say so."""
+
+    def single(word: str) -> int:
+        return len(re.findall(rf"^\[ +{word} +\] (?!\d+ test)", output, re.M))
 
     def total(word: str) -> int:
-        found = re.findall(rf"^\[  {word} +\] (\d+) test\(s\)", output, re.M)
+        found = re.findall(rf"^\[ +{word} +\] (\d+) test\(s\)", output, re.M)
         return sum(int(number) for number in found)
 
-    passed, failed, skipped = total("PASSED"), total("FAILED"), total("SKIPPED")
-    # cmocka counts the skipped among neither; a clean run says so itself.
-    if failed == 0 and (code != 0 or passed + skipped == 0):
+    passed, skipped = single("OK"), total("SKIPPED")
+    # The summary lists the failed once more, so it is counted by its total.
+    failed = total("FAILED")
+    if not re.search(r"^\[ +PASSED +\] ", output, re.M):
+        failed = single("FAILED") + 1
+    elif failed == 0 and (code != 0 or passed + skipped == 0):
         failed = 1
     return passed, failed, skipped
 

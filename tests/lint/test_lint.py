@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import check_abi  # noqa: E402
 import check_floors  # noqa: E402
 import check_sizes  # noqa: E402
+import run as runner  # noqa: E402
 import source  # noqa: E402
 
 
@@ -178,6 +180,61 @@ class Abi(unittest.TestCase):
     def test_differences_are_named(self) -> None:
         problems = check_abi.compare({"h": {"a", "b"}, "m": {"a"}, "so": {"a", "b"}})
         assert problems == ["b: in h and so, not in m"]
+
+
+CMOCKA_MIXED = """[==========] Running 4 test(s).
+[ RUN      ] good
+[       OK ] good
+[ RUN      ] bad
+[  ERROR   ] --- 0x1 != 0x2
+[  FAILED  ] bad
+[ RUN      ] left_out
+[  SKIPPED ] left_out
+[ RUN      ] last
+"""
+CMOCKA_END = """[       OK ] last
+[==========] 4 test(s) run.
+[  PASSED  ] 2 test(s).
+[  SKIPPED ] 1 test(s), listed below:
+[  SKIPPED ] left_out
+[  FAILED  ] 1 test(s), listed below:
+[  FAILED  ] bad
+"""
+
+
+class Runner(unittest.TestCase):
+    """Nothing that goes wrong may count as passed."""
+
+    def test_cmocka(self) -> None:
+        count = runner.count_cmocka
+        assert count(CMOCKA_MIXED + CMOCKA_END, 1) == (2, 1, 1)
+        assert count(CMOCKA_MIXED, -11) == (1, 2, 0)  # crashed in the last
+        assert count(CMOCKA_MIXED, None) == (1, 2, 0)  # timed out in the last
+        assert count("", 0) == (0, 1, 0)  # ran nothing
+        good = "[       OK ] a\n[  PASSED  ] 1 test(s).\n"
+        assert count(good, 0) == (1, 0, 0)
+        assert count(good, 23) == (1, 1, 0)  # a sanitizer spoke at exit
+        fixture = "[  FAILED  ] GROUP SETUP\n[  ERROR   ] t\n[  PASSED  ] 0 test(s).\n"
+        assert count(fixture, 1) == (0, 1, 0)
+
+    def test_unittest(self) -> None:
+        count = runner.count_unittest
+        assert count("Ran 3 tests in 0.1s\n\nOK\n", 0) == (3, 0, 0)
+        text = "Ran 3 tests in 0.1s\n\nFAILED (failures=1, errors=1)\n"
+        assert count(text, 1) == (1, 2, 0)
+        assert count("Traceback", 1) == (0, 1, 0)
+
+    def test_junit(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.xml"
+            assert runner.count_junit(path, 2) == (0, 1, 0)
+            suite = '<testsuite tests="9" failures="1" errors="2" skipped="3"/>'
+            path.write_text(f"<testsuites>{suite}</testsuites>")
+            assert runner.count_junit(path, 1) == (3, 3, 3)
+            path.write_text('<testsuites><testsuite tests="2"/></testsuites>')
+            assert runner.count_junit(path, 0) == (2, 0, 0)
+            assert runner.count_junit(path, 1) == (2, 1, 0)
+            assert runner.count_junit(path, None) == (2, 1, 0)
 
 
 class Commands(unittest.TestCase):
