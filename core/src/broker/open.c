@@ -5,6 +5,7 @@
  */
 #include "base/buf.h"
 #include "broker/broker.h"
+#include "wire/url.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -15,19 +16,6 @@
 #define KNOWN_SCHEMES                                                          \
     "redis://, rediss://, redis+unix://, sqlite:///path, mem://name"
 #define PASSWD_BYTES_MAX ((size_t)1024 * 1024)
-
-typedef reeve_rc (*opener)(reeve__broker **out, reeve_env *env,
-                           const reeve__broker_options *options,
-                           reeve_error *err);
-
-static const struct {
-    const char *prefix;
-    opener open;
-} schemes[] = {
-    { "redis://", reeve__redis_open },      { "rediss://", reeve__redis_open },
-    { "redis+unix://", reeve__redis_open }, { "sqlite:", reeve__sqlite_open },
-    { "mem://", reeve__mem_open },
-};
 
 /* Appends the user's home directory. */
 static reeve_rc add_home(reeve__buf *out, reeve_env *env, reeve_error *err) {
@@ -104,10 +92,14 @@ static reeve_rc open_url(reeve__broker **out, reeve_env *env,
                          const reeve__broker_options *options,
                          reeve_error *err) {
     const char *url = options->url;
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        if (strncmp(url, schemes[i].prefix, strlen(schemes[i].prefix)) == 0) {
-            return schemes[i].open(out, env, options, err);
-        }
+    if (reeve__url_is_redis(url)) {
+        return reeve__redis_open(out, env, options, err);
+    }
+    if (strncmp(url, "sqlite:", strlen("sqlite:")) == 0) {
+        return reeve__sqlite_open(out, env, options, err);
+    }
+    if (strncmp(url, "mem://", strlen("mem://")) == 0) {
+        return reeve__mem_open(out, env, options, err);
     }
     /* Only the scheme is shown: the rest may hold a password. */
     const char *end = strstr(url, "://");
