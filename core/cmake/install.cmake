@@ -28,6 +28,13 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/reeveConfig.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/reeveConfigVersion.cmake
         DESTINATION ${REEVE_PACKAGE_DIR})
 
+# reeve.pc finds its prefix from where it lies, so a package can be moved.
+set(REEVE_PC_DIR ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH REEVE_PC_PREFIX ${REEVE_PC_DIR} ${CMAKE_INSTALL_PREFIX})
+file(RELATIVE_PATH REEVE_PC_LIBDIR ${CMAKE_INSTALL_PREFIX}
+     ${CMAKE_INSTALL_FULL_LIBDIR})
+file(RELATIVE_PATH REEVE_PC_INCLUDEDIR ${CMAKE_INSTALL_PREFIX}
+     ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 configure_file(${REEVE_CMAKE}/reeve.pc.in
                ${CMAKE_CURRENT_BINARY_DIR}/reeve.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/reeve.pc
