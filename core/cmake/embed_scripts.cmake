@@ -71,6 +71,8 @@ foreach(script IN LISTS scripts)
     get_filename_component(name ${script} NAME_WE)
     if(NOT name MATCHES "^[a-z][a-z0-9_]*$")
         message(FATAL_ERROR "${script}: names are [a-z][a-z0-9_]*")
+    elseif(name STREQUAL "count")
+        message(FATAL_ERROR "${script}: the name would be REEVE__SCRIPT_COUNT")
     endif()
     strip_script(body ${script})
     set(stripped ${OUT_DIR}/${name}.lua)
@@ -103,7 +105,7 @@ typedef struct reeve__script {
 } reeve__script;
 
 enum reeve__script_name {
-${enums}    REEVE__SCRIPTS_COUNT
+${enums}    REEVE__SCRIPT_COUNT
 };
 
 /* Indexed by enum reeve__script_name; one more row of NULLs at the end. */

@@ -76,6 +76,13 @@ FLOORS = [
     _floor("broker/sqlite", "base task broker", "sqlite"),
     _floor("broker/mem", "base task broker"),
     _floor("client", "base task policy client broker/broker.h"),
+    # The operator's face shares the client's connection and the worker's rules
+    # for settling on somebody's behalf; neither neighbour knows it.
+    _floor(
+        "inspect",
+        "base task policy inspect broker/broker.h client/shared.h"
+        " runtime/settlement.h runtime/takeover.h",
+    ),
     _floor("runtime", "base task policy runtime broker/broker.h"),
 ]
 CONCRETE_BROKERS = ("broker/redis", "broker/sqlite", "broker/mem")
