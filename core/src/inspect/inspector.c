@@ -1,0 +1,238 @@
+/*
+ * Seeing: open, page through tasks, find one; and the switches of a queue.
+ */
+#include "inspect/inspector.h"
+
+#include "base/bytes.h"
+#include "runtime/takeover.h"
+#include "task/id.h"
+
+#define PAGE_COUNT_DEFAULT 50
+#define PAGE_COUNT_MAX 1000
+#define WEIGHT_MAX 1000
+
+reeve_rc reeve_inspector_open(reeve_inspector **out, reeve_env *env,
+                              const reeve_client_options *options,
+                              reeve_error *err) {
+    reeve__error_clear(err);
+    if (!out)
+        return reeve__fail(err, REEVE_E_USAGE, "out is NULL");
+    *out = NULL;
+    reeve_client_options loaded = REEVE_CLIENT_OPTIONS_INIT;
+    reeve_rc rc = 0;
+    if (options)
+        rc = reeve__struct_load(&loaded, sizeof loaded, sizeof loaded, options,
+                                "reeve_client_options", err);
+    if (rc)
+        return rc;
+    reeve_inspector *inspector = reeve__calloc(env, 1, sizeof *inspector);
+    if (!inspector)
+        return reeve__fail_nomem(err);
+    rc = reeve__shared_open(&inspector->shared, env, &loaded, err);
+    if (rc)
+        reeve__free(env, inspector);
+    else
+        *out = inspector;
+    return rc;
+}
+
+void reeve_inspector_close(reeve_inspector *inspector) {
+    if (!inspector)
+        return;
+    reeve_env *env = reeve__env_ref(inspector->shared.env);
+    reeve__shared_close(&inspector->shared);
+    reeve__free(env, inspector);
+    reeve_env_free(env);
+}
+
+reeve_rc reeve__inspector_take(reeve__broker **out, reeve_inspector *inspector,
+                               reeve_error *err) {
+    reeve__error_clear(err);
+    if (!inspector)
+        return reeve__fail(err, REEVE_E_USAGE, "inspector is NULL");
+    return reeve__shared_take(out, &inspector->shared, err);
+}
+
+/* --- tasks --------------------------------------------------------------- */
+
+static reeve_rc check_query(const reeve_task_query *query, reeve_error *err) {
+    reeve_rc rc = reeve__name_check("queue name", query->queue, err);
+    if (rc)
+        return rc;
+    if (query->state < REEVE_STATE_SCHEDULED ||
+        query->state > REEVE_STATE_ARCHIVED)
+        return reeve__fail(err, REEVE_E_INVALID, "state %d is outside %d..%d",
+                           (int)query->state, REEVE_STATE_SCHEDULED,
+                           REEVE_STATE_ARCHIVED);
+    if (query->limit > PAGE_COUNT_MAX)
+        return reeve__fail(err, REEVE_E_INVALID, "limit %zu exceeds %d",
+                           query->limit, PAGE_COUNT_MAX);
+    return 0;
+}
+
+reeve_rc reeve_inspector_tasks(reeve_task_list **out, uint64_t *out_cursor,
+                               reeve_inspector *inspector,
+                               const reeve_task_query *query,
+                               reeve_error *err) {
+    reeve_task_query loaded;
+    reeve__broker *broker = NULL;
+    if (!out || !out_cursor)
+        return reeve__fail(err, REEVE_E_USAGE, "%s is NULL",
+                           out ? "out_cursor" : "out");
+    *out = NULL;
+    *out_cursor = 0;
+    reeve_rc rc = reeve__struct_load(&loaded, sizeof loaded, sizeof loaded,
+                                     query, "reeve_task_query", err);
+    if (!rc)
+        rc = check_query(&loaded, err);
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    reeve_task_list *list = reeve__task_list_new(inspector->shared.env);
+    if (list)
+        rc =
+            broker->ops->list(broker, loaded.queue, loaded.state, loaded.cursor,
+                              loaded.limit ? loaded.limit : PAGE_COUNT_DEFAULT,
+                              out_cursor, reeve__task_list_add, list, err);
+    else
+        rc = reeve__fail_nomem(err);
+    reeve__shared_give(&inspector->shared);
+    if (rc)
+        reeve_task_list_free(list);
+    else
+        *out = list;
+    return rc;
+}
+
+reeve_rc reeve_inspector_find(reeve_task_list **out, reeve_inspector *inspector,
+                              reeve_bytes queue, reeve_bytes id,
+                              reeve_error *err) {
+    reeve__broker *broker = NULL;
+    if (!out)
+        return reeve__fail(err, REEVE_E_USAGE, "out is NULL");
+    *out = NULL;
+    reeve_rc rc = reeve__name_check("queue name", queue, err);
+    if (!rc)
+        rc = reeve__name_check("task id", id, err);
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    reeve_task_list *list = reeve__task_list_new(inspector->shared.env);
+    if (list)
+        rc = broker->ops->find(broker, queue, id, reeve__task_list_add, list,
+                               err);
+    else
+        rc = reeve__fail_nomem(err);
+    reeve__shared_give(&inspector->shared);
+    if (rc || !list->count)
+        reeve_task_list_free(list);
+    else
+        *out = list;
+    return rc;
+}
+
+/* --- switches ------------------------------------------------------------ */
+
+reeve_rc reeve_inspector_pause(reeve_inspector *inspector, reeve_bytes queue,
+                               bool paused, reeve_error *err) {
+    reeve__broker *broker = NULL;
+    reeve_rc rc = reeve__name_check("queue name", queue, err);
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    rc = broker->ops->pause(broker, queue, paused, err);
+    reeve__shared_give(&inspector->shared);
+    return rc;
+}
+
+reeve_rc reeve_inspector_weight(reeve_inspector *inspector, reeve_bytes queue,
+                                int32_t weight, reeve_error *err) {
+    reeve__broker *broker = NULL;
+    reeve_rc rc = reeve__name_check("queue name", queue, err);
+    if (!rc && (weight < 0 || weight > WEIGHT_MAX))
+        rc = reeve__fail(err, REEVE_E_INVALID, "weight %d is outside 0..%d",
+                         (int)weight, WEIGHT_MAX);
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    rc = broker->ops->set_weight(broker, queue, weight, err);
+    if (!rc)
+        rc = broker->ops->tell(broker, (reeve_bytes){ 0 },
+                               REEVE__CONTROL_WEIGHTS, err);
+    reeve__shared_give(&inspector->shared);
+    return rc;
+}
+
+reeve_rc reeve_inspector_quiet(reeve_inspector *inspector, reeve_bytes worker,
+                               bool quiet, reeve_error *err) {
+    reeve__broker *broker = NULL;
+    reeve_rc rc = worker.size ? reeve__name_check("worker id", worker, err) : 0;
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    rc = broker->ops->tell(broker, worker,
+                           quiet ? REEVE__CONTROL_QUIET : REEVE__CONTROL_RESUME,
+                           err);
+    reeve__shared_give(&inspector->shared);
+    return rc;
+}
+
+/* --- dead workers --------------------------------------------------------- */
+
+static reeve_rc add_name(void *ctx, const reeve_queue_info *info,
+                         reeve_error *err) {
+    reeve__buf *names = ctx;
+    reeve__buf_add_bytes(names, info->name);
+    reeve__buf_add_char(names, '\0');
+    return names->failed ? reeve__fail_nomem(err) : 0;
+}
+
+static reeve_rc reclaim_queues(size_t *out_count, reeve__broker *broker,
+                               reeve_bytes worker, const reeve__buf *names,
+                               reeve_error *err) {
+    static const reeve__archive_bounds archive = {
+        .keep_ms = REEVE__ARCHIVE_MS_DEFAULT,
+        .keep_count = REEVE__ARCHIVE_COUNT_DEFAULT,
+    };
+    size_t at = 0;
+    while (at < names->size) {
+        reeve_bytes queue = reeve_bytes_of(names->data + at);
+        size_t count = 0;
+        do {
+            reeve_rc rc =
+                reeve__takeover(&count, broker, queue, worker, &archive, err);
+            if (rc)
+                return rc;
+            *out_count += count;
+        } while (count == REEVE__TAKEOVER_COUNT_MAX);
+        at += queue.size + 1;
+    }
+    return 0;
+}
+
+reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,
+                                        reeve_inspector *inspector,
+                                        reeve_bytes worker, reeve_error *err) {
+    reeve__broker *broker = NULL;
+    size_t count = 0;
+    reeve_rc rc = reeve__name_check("worker id", worker, err);
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    reeve__buf names;
+    reeve__buf_init(&names, inspector->shared.env);
+    rc = broker->ops->queues(broker, add_name, &names, err);
+    if (!rc)
+        rc = reclaim_queues(&count, broker, worker, &names, err);
+    reeve__buf_dispose(&names);
+    reeve__shared_give(&inspector->shared);
+    if (out_count)
+        *out_count = count;
+    return rc;
+}

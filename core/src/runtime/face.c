@@ -1,0 +1,209 @@
+/*
+ * The face for languages: events out, completions in. Nothing here calls out.
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "runtime/worker.h"
+
+void reeve__events_ring(reeve_worker *worker) {
+    reeve__signal(&worker->ready_cond);
+    if (worker->events_rung)
+        return;
+    worker->events_rung = true;
+    reeve__wakefd_ring(&worker->event_wake);
+}
+
+void reeve__cancel(reeve_worker *worker, reeve_delivery *dlv, int reason) {
+    int none = REEVE_CANCEL_NONE;
+    if (!atomic_compare_exchange_strong(&dlv->cancel_reason, &none, reason))
+        return;
+    if (!dlv->handed || worker->handler_count)
+        return; /* nobody to tell, or a C handler that reads the flag */
+    dlv->refs++;
+    dlv->cancel_next = NULL;
+    if (worker->cancel_last)
+        worker->cancel_last->cancel_next = dlv;
+    else
+        worker->cancel_first = dlv;
+    worker->cancel_last = dlv;
+    reeve__events_ring(worker);
+}
+
+/* Takes what is there. Holds: worker->mutex. */
+static size_t take_events(reeve_event *out, size_t max, reeve_worker *worker) {
+    size_t count = 0;
+    while (count < max && worker->cancel_first) {
+        reeve_delivery *dlv = worker->cancel_first;
+        worker->cancel_first = dlv->cancel_next;
+        if (!worker->cancel_first)
+            worker->cancel_last = NULL;
+        out[count++] = (reeve_event){
+            .kind = REEVE_EVENT_CANCEL,
+            .reason = reeve_delivery_cancel_reason(dlv),
+            .serial = dlv->serial,
+        };
+        reeve__delivery_unref(dlv);
+    }
+    while (count < max && worker->ready.count && !worker->handler_count) {
+        reeve_delivery *dlv = reeve__list_pop(&worker->ready);
+        reeve__hand_out(worker, dlv);
+        out[count++] = (reeve_event){
+            .kind = REEVE_EVENT_DELIVERY,
+            .serial = dlv->serial,
+            .delivery = dlv,
+        };
+    }
+    if (count < max && worker->phase == REEVE__PHASE_STOPPED)
+        out[count++] = (reeve_event){ .kind = REEVE_EVENT_STOPPED };
+    return count;
+}
+
+static bool has_events(const reeve_worker *worker) {
+    return worker->cancel_first ||
+           (worker->ready.count && !worker->handler_count) ||
+           worker->phase == REEVE__PHASE_STOPPED;
+}
+
+size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,
+                         int64_t timeout_ms) {
+    if (!out || !max || !worker || worker->fork_count != reeve__fork_count())
+        return 0;
+    int64_t by_ns = timeout_ms ? reeve__by_ns(worker->env, timeout_ms) : 0;
+    reeve__lock(&worker->mutex);
+    while (timeout_ms && !has_events(worker)) {
+        if (!reeve__wait_by(&worker->ready_cond, &worker->mutex, worker->env,
+                            by_ns))
+            break;
+    }
+    size_t count = take_events(out, max, worker);
+    if (!has_events(worker) && worker->events_rung) {
+        worker->events_rung = false;
+        reeve__wakefd_clear(&worker->event_wake);
+    } else if (has_events(worker)) {
+        reeve__signal(&worker->ready_cond); /* for another poller */
+    }
+    reeve__unlock(&worker->mutex);
+    return count;
+}
+
+int reeve_worker_fd(const reeve_worker *worker) {
+    return worker ? worker->event_wake.fd : -1;
+}
+
+static reeve_rc check_outcome(reeve_outcome *out, const reeve_outcome *given,
+                              reeve_error *err) {
+    reeve_rc rc = reeve__struct_load(out, sizeof *out, sizeof *out, given,
+                                     "reeve_outcome", err);
+    if (rc)
+        return rc;
+    if (out->kind < REEVE_OUTCOME_DONE || out->kind > REEVE_OUTCOME_REQUEUE)
+        return reeve__fail(err, REEVE_E_INVALID,
+                           "outcome kind %d is outside %d..%d", (int)out->kind,
+                           REEVE_OUTCOME_DONE, REEVE_OUTCOME_REQUEUE);
+    if (out->delay_ms < 0 || out->delay_ms > REEVE_SPAN_MS_MAX)
+        return reeve__fail(
+            err, REEVE_E_INVALID, "outcome delay_ms %lld is outside 0..%lld",
+            (long long)out->delay_ms, (long long)REEVE_SPAN_MS_MAX);
+    if (out->result.size > REEVE_PAYLOAD_BYTES_MAX)
+        return reeve__fail(err, REEVE_E_TOO_BIG,
+                           "result of %zu bytes exceeds %zu", out->result.size,
+                           REEVE_PAYLOAD_BYTES_MAX);
+    return 0;
+}
+
+/* An outcome we cannot take is a failure of the handler, not a lost task. */
+static reeve_rc outcome_or_fatal(reeve_outcome *out, const reeve_outcome *given,
+                                 reeve_error *own, reeve_error *err) {
+    reeve_rc rc = check_outcome(out, given, own);
+    if (!rc)
+        return 0;
+    memset(out, 0, sizeof *out);
+    out->size = (uint32_t)sizeof *out;
+    out->kind = REEVE_OUTCOME_FATAL;
+    out->error_type = reeve_bytes_of("BadOutcome");
+    out->error_message = reeve_bytes_of(own->message);
+    if (err)
+        *err = *own;
+    return rc;
+}
+
+/* Whether the fetcher has a reason to wake before its time. */
+static bool wants_fetch(const reeve_worker *worker, size_t live_before) {
+    return worker->outbox.count == 1 ||
+           worker->outbox.count >= worker->settle_count ||
+           live_before >= worker->concurrency ||
+           worker->phase != REEVE__PHASE_RUN;
+}
+
+static void give_back(reeve_worker *worker, reeve_delivery *dlv) {
+    size_t live_before = worker->live_count;
+    if (!dlv->settled)
+        reeve__outbox_add(worker, dlv);
+    dlv->handed = false;
+    if (wants_fetch(worker, live_before))
+        reeve__fetch_ring(worker);
+    reeve__delivery_unref(dlv);
+}
+
+static bool is_settled(reeve_worker *worker, const reeve_delivery *dlv) {
+    reeve__lock(&worker->mutex);
+    bool settled = dlv->settled;
+    reeve__unlock(&worker->mutex);
+    return settled;
+}
+
+reeve_rc reeve_worker_complete_many(reeve_worker *worker,
+                                    const reeve_completion *items, size_t count,
+                                    reeve_error *err) {
+    reeve__error_clear(err);
+    if (!worker || (!items && count))
+        return reeve__fail(err, REEVE_E_USAGE, "%s is NULL",
+                           worker ? "items" : "worker");
+    if (worker->fork_count != reeve__fork_count())
+        return reeve__fail(err, REEVE_E_FORKED,
+                           "worker %s belongs to another process", worker->id);
+    reeve_rc first = 0;
+    for (size_t i = 0; i < count; i++) {
+        reeve_delivery *dlv = items[i].delivery;
+        if (!dlv)
+            return reeve__fail(err, REEVE_E_USAGE, "delivery %zu is NULL", i);
+        reeve_error own = { 0 };
+        reeve_outcome outcome;
+        reeve_rc rc = outcome_or_fatal(&outcome, items[i].outcome, &own,
+                                       first ? NULL : err);
+        if (rc && !first)
+            first = rc;
+        /* A verdict is made outside the lock, into a delivery that a timeout
+         * may settle meanwhile: make it aside and move it in. */
+        reeve_delivery aside = {
+            .worker = worker,
+            .id = dlv->id,
+            .stored = dlv->stored,
+            .envelope = dlv->envelope,
+            .token = dlv->token,
+        };
+        reeve__buf_init(&aside.rewritten, worker->env);
+        if (!is_settled(worker, dlv))
+            reeve__verdict_make(&aside, &outcome, true, 0);
+        reeve__lock(&worker->mutex);
+        if (!dlv->settled) {
+            reeve__buf_dispose(&dlv->rewritten);
+            dlv->settle = aside.settle;
+            dlv->rewritten = aside.rewritten;
+            dlv->result = aside.result;
+        } else {
+            reeve__buf_dispose(&aside.rewritten);
+            reeve__free(worker->env, aside.result);
+        }
+        give_back(worker, dlv);
+        reeve__unlock(&worker->mutex);
+    }
+    return first;
+}
+
+reeve_rc reeve_worker_complete(reeve_worker *worker, reeve_delivery *delivery,
+                               const reeve_outcome *outcome, reeve_error *err) {
+    reeve_completion item = { .delivery = delivery, .outcome = outcome };
+    return reeve_worker_complete_many(worker, &item, 1, err);
+}

@@ -1,0 +1,130 @@
+/*
+ * From live to settled: verdicts are decided outside the lock, queued inside
+ * it, and kept until the broker has stored them.
+ */
+#include <string.h>
+
+#include "runtime/worker.h"
+
+void reeve__live_add(reeve_worker *worker, reeve_delivery *dlv) {
+    dlv->live_prev = worker->live_last;
+    dlv->live_next = NULL;
+    if (worker->live_last)
+        worker->live_last->live_next = dlv;
+    else
+        worker->live_first = dlv;
+    worker->live_last = dlv;
+    worker->live_count++;
+    if (dlv->extend_by_ns < worker->next_extend_ns)
+        worker->next_extend_ns = dlv->extend_by_ns;
+    if (dlv->timeout_by_ns < worker->next_timeout_ns)
+        worker->next_timeout_ns = dlv->timeout_by_ns;
+}
+
+void reeve__live_remove(reeve_worker *worker, reeve_delivery *dlv) {
+    if (dlv->live_prev)
+        dlv->live_prev->live_next = dlv->live_next;
+    else
+        worker->live_first = dlv->live_next;
+    if (dlv->live_next)
+        dlv->live_next->live_prev = dlv->live_prev;
+    else
+        worker->live_last = dlv->live_prev;
+    dlv->live_prev = dlv->live_next = NULL;
+    worker->live_count--;
+}
+
+void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv) {
+    dlv->handed = true;
+    dlv->refs++;
+    if (dlv->envelope.timeout_ms <= 0)
+        return;
+    int64_t by_ns = reeve__by_ns(worker->env, dlv->envelope.timeout_ms);
+    if (by_ns < dlv->timeout_by_ns)
+        dlv->timeout_by_ns = by_ns;
+    if (by_ns < worker->next_timeout_ns) {
+        worker->next_timeout_ns = by_ns;
+        if (by_ns < worker->tick_by_ns)
+            reeve__signal(&worker->tick_cond);
+    }
+}
+
+void reeve__ready_remove(reeve_worker *worker, reeve_delivery *dlv) {
+    reeve__delivery_list kept = { 0 };
+    reeve_delivery *each;
+    while ((each = reeve__list_pop(&worker->ready)) != NULL) {
+        if (each != dlv)
+            reeve__list_push(&kept, each);
+    }
+    worker->ready = kept;
+}
+
+void reeve__live_lose(reeve_worker *worker, reeve_delivery *dlv) {
+    if (!dlv->handed)
+        reeve__ready_remove(worker, dlv);
+    reeve__cancel(worker, dlv, REEVE_CANCEL_LEASE_LOST);
+    dlv->settled = true;
+    reeve__live_remove(worker, dlv);
+    reeve__delivery_unref(dlv);
+}
+
+/* The outcome's result lives only for the call: keep a copy. */
+static void keep_result(reeve_delivery *dlv) {
+    reeve__settle *settle = &dlv->settle;
+    if (!settle->has_result)
+        return;
+    dlv->result = reeve__strndup(dlv->worker->env, settle->result.data,
+                                 settle->result.size);
+    if (dlv->result) {
+        settle->result.data = dlv->result;
+        return;
+    }
+    settle->has_result = false;
+    settle->result = (reeve_bytes){ 0 };
+    reeve__log(dlv->worker->env, REEVE_LOG_ERROR,
+               "out of memory: result of task %.*s is not kept",
+               (int)dlv->id.size, dlv->id.data);
+}
+
+void reeve__verdict_make(reeve_delivery *dlv, const reeve_outcome *outcome,
+                         bool started, int32_t reason) {
+    reeve_worker *worker = dlv->worker;
+    reeve_error err = { 0 };
+    memset(&dlv->settle, 0, sizeof dlv->settle);
+    reeve__buf_clear(&dlv->rewritten);
+    dlv->settle.id = dlv->id;
+    dlv->settle.token = dlv->token;
+    reeve__settlement_input in = {
+        .env = worker->env,
+        .envelope = &dlv->envelope,
+        .stored = dlv->stored,
+        .outcome = outcome,
+        .started = started,
+        .reason = reason,
+        .worker = reeve_bytes_of(worker->id),
+        .now_at_ms = reeve__worker_server_now(worker),
+        .archive = worker->archive,
+    };
+    reeve_rc rc =
+        reeve__settlement_decide(&dlv->settle, &dlv->rewritten, &in, &err);
+    if (rc)
+        reeve__log(worker->env, REEVE_LOG_ERROR,
+                   "task %.*s moves on without its history: %s",
+                   (int)dlv->id.size, dlv->id.data, err.message);
+    keep_result(dlv);
+}
+
+void reeve__outbox_add(reeve_worker *worker, reeve_delivery *dlv) {
+    dlv->settled = true;
+    reeve__live_remove(worker, dlv);
+    if (!worker->outbox.count)
+        worker->outbox_since_ns = reeve__mono_ns(worker->env);
+    reeve__list_push(&worker->outbox, dlv);
+}
+
+void reeve__fetch_ring(reeve_worker *worker) {
+    if (!worker->fetch_waits)
+        return;
+    worker->fetch_waits = false;
+    reeve__wakefd_ring(&worker->fetch_wake);
+}

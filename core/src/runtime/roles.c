@@ -1,0 +1,179 @@
+/*
+ * The ticker's work on the queues: promote, reclaim, sweep, beat. Each role
+ * looks whether it is due, does bounded steps and returns when it wants to run
+ * next.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "policy/lease.h"
+#include "runtime/takeover.h"
+#include "runtime/worker.h"
+
+#define PROMOTE_COUNT_MAX 500
+#define SWEEP_COUNT_MAX 500
+/* Without a known due time a queue is asked this often. */
+#define PROMOTE_EVERY_MS 500
+/* Our estimate of the server's clock may be this far ahead of it. */
+#define PROMOTE_AGAIN_NS 300000
+#define SWEEP_EVERY_MS 5000
+#define BEAT_EVERY_MS 2000
+/* After a failure a role waits this long. */
+#define FAIL_PAUSE_MS 250
+
+static int64_t after_ms(int64_t now_ns, int64_t span_ms) {
+    return reeve__add_sat(now_ns, reeve__mul_sat(span_ms, REEVE__MS_NS));
+}
+
+static void log_failure(reeve_worker *worker, const char *role,
+                        const char *queue, const reeve_error *err) {
+    reeve__log(worker->env, REEVE_LOG_WARN,
+               "worker %s: %s of queue %s failed: %s", worker->id, role, queue,
+               err->message);
+}
+
+/* When to ask again, from the queue's next due time (server ms, 0 = none). */
+static int64_t promote_next(reeve_worker *worker, int64_t due_at_ms) {
+    int64_t now_ns = reeve__mono_ns(worker->env);
+    int64_t by_ns = after_ms(now_ns, PROMOTE_EVERY_MS);
+    if (!due_at_ms)
+        return by_ns;
+    int64_t offset_ms =
+        atomic_load_explicit(&worker->offset_ms, memory_order_relaxed);
+    int64_t due_ns = reeve__mul_sat(due_at_ms - offset_ms, REEVE__MS_NS);
+    if (due_ns < now_ns + PROMOTE_AGAIN_NS)
+        due_ns = now_ns + PROMOTE_AGAIN_NS;
+    return due_ns < by_ns ? due_ns : by_ns;
+}
+
+/* Moves all that is due in one queue; returns when to ask again. */
+static int64_t promote_queue(reeve_worker *worker, size_t index) {
+    reeve__broker *broker = worker->tick_broker;
+    reeve_bytes name = reeve_bytes_of(worker->queues[index].name);
+    size_t moved = 0;
+    int64_t due_at_ms = 0;
+    reeve_error err = { 0 };
+    do {
+        if (broker->ops->promote(broker, name, PROMOTE_COUNT_MAX, &moved,
+                                 &due_at_ms, &err)) {
+            log_failure(worker, "promote", worker->queues[index].name, &err);
+            return after_ms(reeve__mono_ns(worker->env), FAIL_PAUSE_MS);
+        }
+    } while (moved == PROMOTE_COUNT_MAX);
+    reeve__worker_note_time(worker, broker);
+    worker->queues[index].next_due_at_ms = due_at_ms;
+    return promote_next(worker, due_at_ms);
+}
+
+int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns) {
+    int64_t next_ns = INT64_MAX;
+    for (size_t q = 0; q < worker->queue_count; q++) {
+        reeve__worker_queue *queue = &worker->queues[q];
+        reeve__lock(&worker->mutex);
+        bool due = worker->manual || queue->promote_by_ns <= now_ns;
+        if (due)
+            queue->promote_by_ns = INT64_MAX; /* a hint from now on counts */
+        int64_t by_ns = queue->promote_by_ns;
+        reeve__unlock(&worker->mutex);
+        if (due) {
+            by_ns = promote_queue(worker, q);
+            reeve__lock(&worker->mutex);
+            if (by_ns < queue->promote_by_ns)
+                queue->promote_by_ns = by_ns;
+            by_ns = queue->promote_by_ns;
+            reeve__unlock(&worker->mutex);
+        }
+        if (by_ns < next_ns)
+            next_ns = by_ns;
+    }
+    return next_ns;
+}
+
+int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
+    if (now_ns < worker->reclaim_by_ns)
+        return worker->reclaim_by_ns;
+    for (size_t q = 0; q < worker->queue_count; q++) {
+        size_t count = 0;
+        reeve_error err = { 0 };
+        reeve_bytes name = reeve_bytes_of(worker->queues[q].name);
+        if (reeve__takeover(&count, worker->tick_broker, name,
+                            (reeve_bytes){ 0 }, &worker->archive, &err))
+            log_failure(worker, "reclaim", worker->queues[q].name, &err);
+        if (!count)
+            continue;
+        reeve__log(worker->env, REEVE_LOG_WARN,
+                   "worker %s took over %zu tasks in queue %s whose leases had "
+                   "lapsed",
+                   worker->id, count, worker->queues[q].name);
+        reeve__lock(&worker->mutex);
+        worker->stats.reclaimed += (int64_t)count;
+        reeve__unlock(&worker->mutex);
+    }
+    worker->reclaim_by_ns =
+        after_ms(reeve__mono_ns(worker->env),
+                 reeve__lease_reclaim_every_ms(worker->lease_ms));
+    return worker->reclaim_by_ns;
+}
+
+int64_t reeve__role_sweep(reeve_worker *worker, int64_t now_ns) {
+    reeve__broker *broker = worker->tick_broker;
+    int64_t next_ns = INT64_MAX;
+    for (size_t q = 0; q < worker->queue_count; q++) {
+        reeve__worker_queue *queue = &worker->queues[q];
+        if (queue->sweep_by_ns <= now_ns) {
+            size_t removed = 0;
+            reeve_error err = { 0 };
+            if (broker->ops->sweep(broker, reeve_bytes_of(queue->name),
+                                   SWEEP_COUNT_MAX, &removed, &err))
+                log_failure(worker, "sweep", queue->name, &err);
+            bool more = removed >= SWEEP_COUNT_MAX;
+            queue->sweep_by_ns =
+                after_ms(now_ns, more ? FAIL_PAUSE_MS / 10 : SWEEP_EVERY_MS);
+        }
+        if (queue->sweep_by_ns < next_ns)
+            next_ns = queue->sweep_by_ns;
+    }
+    return next_ns;
+}
+
+static void write_queues(reeve__buf *out, reeve_worker *worker) {
+    for (size_t q = 0; q < worker->queue_count; q++)
+        reeve__buf_printf(out, "%s%s=%d", q ? "," : "", worker->queues[q].name,
+                          (int)worker->select.queues[q].weight);
+}
+
+void reeve__beat_send(reeve_worker *worker, bool gone) {
+    reeve__buf queues;
+    reeve__buf_init(&queues, worker->env);
+    reeve__lock(&worker->mutex);
+    write_queues(&queues, worker);
+    reeve_worker_info info = {
+        .id = reeve_bytes_of(worker->id),
+        .host = reeve_bytes_of(worker->host),
+        .pid = (int64_t)getpid(),
+        .started_at_ms = worker->started_at_ms,
+        .beat_at_ms = reeve__worker_server_now(worker),
+        .concurrency = (int32_t)worker->concurrency,
+        .active = (int32_t)worker->live_count,
+        .done = worker->stats.done,
+        .failed = worker->stats.retried + worker->stats.archived,
+        .quiet = worker->quiet,
+        .queues = reeve__buf_view(&queues),
+    };
+    reeve__unlock(&worker->mutex);
+    reeve_error err = { 0 };
+    reeve__broker *broker = worker->tick_broker;
+    if (broker->ops->beat(broker, &info, gone, &err))
+        reeve__log(worker->env, REEVE_LOG_WARN, "worker %s: beat failed: %s",
+                   worker->id, err.message);
+    reeve__buf_dispose(&queues);
+}
+
+int64_t reeve__role_beat(reeve_worker *worker, int64_t now_ns) {
+    if (now_ns >= worker->beat_by_ns) {
+        reeve__beat_send(worker, false);
+        worker->beat_by_ns = after_ms(now_ns, BEAT_EVERY_MS);
+    }
+    return worker->beat_by_ns;
+}

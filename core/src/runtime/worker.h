@@ -1,0 +1,279 @@
+/*
+ * Inside of a worker: what its threads share. One mutex guards it; each thread
+ * has a broker handle of its own and no lock is held across I/O.
+ *
+ *   fetcher   settles and claims (fetcher.c), drains on stop (drain.c)
+ *   ticker    leases, timeouts, promote, reclaim, sweep, beat (ticker.c)
+ *   control   listens for weights, quiet, resume (control.c)
+ *   executor  runs C handlers (executor.c); languages use face.c instead
+ *
+ * A delivery is live from its claim until it is settled (its slot is taken),
+ * then sits in the outbox until the broker has stored its verdict.
+ */
+#ifndef REEVE_SRC_RUNTIME_WORKER_H
+#define REEVE_SRC_RUNTIME_WORKER_H
+
+#include <stdatomic.h>
+
+#include "base/thread.h"
+#include "broker/broker.h"
+#include "policy/select.h"
+#include "runtime/settlement.h"
+#include "task/envelope.h"
+#include "task/id.h"
+
+#define REEVE__WORKER_QUEUES_MAX 256
+#define REEVE__SLOW_POLL_MS 1000
+
+/* Tasks of one queue claimed together: they share a fencing token. */
+typedef struct reeve__claim {
+    int64_t token;
+    size_t unsettled; /* members without a settle on its way */
+    size_t members;   /* deliveries that point here */
+} reeve__claim;
+
+typedef struct reeve__extra {
+    struct reeve__extra *next;
+    max_align_t bytes[];
+} reeve__extra;
+
+struct reeve_delivery {
+    reeve_worker *worker;
+    reeve__claim *claim;
+    uint64_t serial;
+    size_t queue_index;
+    reeve_bytes id;     /* behind the struct */
+    reeve_bytes stored; /* behind the struct */
+    reeve__envelope envelope;
+    bool readable; /* envelope is decoded */
+    int64_t token;
+    int64_t claimed_at_ms;
+    int64_t lease_ms;
+    atomic_int cancel_reason;
+    reeve__extra *extras;
+
+    /* Guarded by the worker's mutex. */
+    int refs;     /* the handler's, the worker's own, a tick's */
+    bool settled; /* a verdict exists or the lease is lost: no longer live */
+    bool handed;  /* a handler has it */
+    bool resent;  /* its settle may have been stored already */
+    int64_t extend_by_ns;
+    int64_t timeout_by_ns; /* INT64_MAX = none */
+    struct reeve_delivery *live_prev, *live_next;
+    struct reeve_delivery *next;        /* in ready or in the outbox */
+    struct reeve_delivery *cancel_next; /* in the list of cancellations */
+    bool overran;                       /* in the worker's overruns */
+    int64_t stuck_by_ns;
+    struct reeve_delivery *overrun_next;
+
+    /* Its verdict on the way to the broker. */
+    reeve__settle settle;
+    reeve__buf rewritten;
+    char *result;
+};
+
+typedef struct reeve__delivery_list {
+    reeve_delivery *first;
+    reeve_delivery *last;
+    size_t count;
+} reeve__delivery_list;
+
+typedef struct reeve__worker_queue {
+    char *name;
+    int32_t own_weight;
+    int64_t promote_by_ns;  /* guarded by the worker's mutex */
+    int64_t next_due_at_ms; /* the ticker's own: last heard, 0 = none */
+    int64_t sweep_by_ns;    /* the ticker's own */
+} reeve__worker_queue;
+
+/* Arrays of the fetcher, reused from turn to turn. */
+typedef struct reeve__fetch_scratch {
+    size_t *quotas; /* queue_count places each */
+    size_t *taken;
+    size_t *queue_of; /* turn index → queue index */
+    reeve__turn *turns;
+    reeve__settle *settles; /* REEVE__SEND_MAX places */
+    reeve_delivery **sending;
+    size_t sending_count;
+    reeve__delivery_list claimed;
+    reeve__claim *claim; /* of the row before, in this turn */
+} reeve__fetch_scratch;
+
+/* Most verdicts one turn carries. */
+#define REEVE__SEND_MAX 1024
+
+enum reeve__phase {
+    REEVE__PHASE_NEW = 0,
+    REEVE__PHASE_RUN = 1,
+    REEVE__PHASE_DRAIN = 2, /* claims no more, handlers may finish */
+    REEVE__PHASE_FLUSH = 3, /* nothing is live, the outbox empties */
+    REEVE__PHASE_STOPPED = 4,
+};
+
+struct reeve_worker {
+    reeve_env *env;
+    uint32_t fork_count;
+    char *url;
+    char *prefix;
+    char id[REEVE_ID_BYTES_MAX + 1];
+    char host[256];
+    int64_t started_at_ms;
+    size_t concurrency;
+    size_t thread_count;
+    int64_t lease_ms;
+    int64_t settle_delay_ns;
+    size_t settle_count;
+    int64_t grace_ms;
+    bool manual;
+    reeve__archive_bounds archive;
+    reeve__worker_queue *queues;
+    size_t queue_count;
+
+    reeve__broker *fetch_broker;
+    reeve__broker *tick_broker;
+    reeve__broker *control_broker;
+    reeve__thread fetch_thread, tick_thread, control_thread;
+    reeve__thread *executors;
+    struct reeve__handler *handlers;
+    size_t handler_count;
+
+    atomic_int stop_requests;
+    _Atomic int64_t offset_ms; /* server time minus monotonic time */
+    reeve__wakefd fetch_wake;
+    reeve__wakefd control_wake;
+    reeve__wakefd event_wake;
+
+    reeve__mutex mutex;
+    reeve__cond ready_cond; /* deliveries for executors and pollers */
+    reeve__cond tick_cond;
+    reeve__cond done_cond;
+
+    /* Guarded by mutex. */
+    int phase;
+    int threads_running;
+    bool quiet;
+    bool fetch_waits; /* the fetcher sleeps: ring to be heard */
+    bool events_rung;
+    bool tick_ends;
+    reeve__select select;
+    reeve_delivery *live_first, *live_last;
+    size_t live_count;
+    reeve__delivery_list ready;
+    reeve__delivery_list outbox;
+    reeve_delivery *cancel_first, *cancel_last;
+    int64_t outbox_since_ns;
+    int64_t drain_by_ns;
+    int64_t flush_by_ns;
+    uint64_t next_serial;
+    int64_t next_extend_ns;  /* earliest extend_by_ns of a live delivery */
+    int64_t next_timeout_ns; /* earliest timeout of a live delivery */
+    reeve_delivery *overrun_first; /* told to stop, still running */
+    int64_t tick_by_ns;            /* when the ticker means to wake */
+    reeve_worker_stats stats;
+
+    /* The fetcher's own. */
+    reeve__fetch_scratch scratch;
+    bool bell_out;    /* a wait may be outstanding at the broker */
+    bool orphans_due; /* a claim's reply was lost */
+    int32_t failures_in_row;
+    int64_t retry_by_ns;
+
+    /* The ticker's own. */
+    int64_t reclaim_by_ns;
+    int64_t beat_by_ns;
+};
+
+/* --- worker.c --- */
+int64_t reeve__worker_server_now(const reeve_worker *worker);
+void reeve__worker_note_time(reeve_worker *worker, reeve__broker *broker);
+reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
+                                   reeve_error *err);
+/* A core thread ends. */
+void reeve__worker_thread_ends(reeve_worker *worker);
+
+/* --- delivery.c --- */
+/* New delivery from a claimed row, with one reference; undecodable ones are
+ * returned too (readable = false, why filled). */
+reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
+                             size_t queue_index, const reeve__row *row,
+                             reeve_error *why, reeve_error *err);
+/* Holds: worker->mutex for the count; frees outside of hot paths. */
+void reeve__delivery_unref(reeve_delivery *dlv);
+void reeve__list_push(reeve__delivery_list *list, reeve_delivery *dlv);
+reeve_delivery *reeve__list_pop(reeve__delivery_list *list);
+/* Puts more in front of list. */
+void reeve__list_prepend(reeve__delivery_list *list,
+                         reeve__delivery_list *more);
+
+/* --- outbox.c: verdicts on their way. Holds: worker->mutex. --- */
+void reeve__live_add(reeve_worker *worker, reeve_delivery *dlv);
+void reeve__live_remove(reeve_worker *worker, reeve_delivery *dlv);
+/* Decides a verdict for dlv (settle, rewritten, result), without locks. */
+void reeve__verdict_make(reeve_delivery *dlv, const reeve_outcome *outcome,
+                         bool started, int32_t reason);
+/* Gives dlv to a handler: one more reference, its timeout starts. */
+void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv);
+/* The lease is another's now: dlv is no longer live and has no verdict. */
+void reeve__live_lose(reeve_worker *worker, reeve_delivery *dlv);
+/* Takes a delivery that no handler has seen out of the ready list. */
+void reeve__ready_remove(reeve_worker *worker, reeve_delivery *dlv);
+/* Makes dlv settled, frees its slot and queues its verdict. */
+void reeve__outbox_add(reeve_worker *worker, reeve_delivery *dlv);
+/* Wakes the fetcher if it sleeps. */
+void reeve__fetch_ring(reeve_worker *worker);
+
+/* --- face.c --- */
+/* Holds: worker->mutex. Tells pollers that something is there. */
+void reeve__events_ring(reeve_worker *worker);
+/* Tells the handler of dlv to stop. Holds: worker->mutex. */
+void reeve__cancel(reeve_worker *worker, reeve_delivery *dlv, int reason);
+
+/* --- fetcher.c --- */
+enum reeve__fetch_next {
+    REEVE__FETCH_AGAIN = 0,
+    REEVE__FETCH_WAIT_BELL = 1, /* free slots, nothing to claim */
+    REEVE__FETCH_WAIT_WAKE = 2, /* no free slots, or not claiming */
+    REEVE__FETCH_END = 3,
+};
+/* One turn at most; then what to wait for, and until when. */
+int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns);
+void reeve__fetch_run(void *worker);
+reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err);
+void reeve__fetch_scratch_dispose(reeve_worker *worker);
+
+/* --- drain.c --- */
+/* Moves the phase on when a stop was asked for. Returns the phase. Holds:
+ * worker->mutex. */
+int reeve__drain_step(reeve_worker *worker, int64_t now_ns);
+
+/* --- ticker.c, leases.c, timeouts.c, roles.c --- */
+/* Runs every role that is due; returns when the next is. */
+int64_t reeve__tick_step(reeve_worker *worker, int64_t now_ns);
+void reeve__tick_run(void *worker);
+/* A queue's next due time became known. Thread: any. */
+void reeve__tick_due_hint(reeve_worker *worker, size_t queue_index,
+                          int64_t due_at_ms);
+int64_t reeve__role_extend(reeve_worker *worker, int64_t now_ns);
+int64_t reeve__role_timeouts(reeve_worker *worker, int64_t now_ns);
+int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns);
+int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns);
+int64_t reeve__role_sweep(reeve_worker *worker, int64_t now_ns);
+int64_t reeve__role_beat(reeve_worker *worker, int64_t now_ns);
+void reeve__beat_send(reeve_worker *worker, bool gone);
+
+/* --- control.c --- */
+void reeve__control_run(void *worker);
+/* Reads the central weights and applies them. */
+reeve_rc reeve__weights_read(reeve_worker *worker, reeve__broker *broker,
+                             reeve_error *err);
+
+/* --- executor.c --- */
+typedef struct reeve__handler {
+    char *type;
+    reeve_handler run;
+    void *user;
+} reeve__handler;
+reeve_rc reeve__executor_start(reeve_worker *worker, reeve_error *err);
+void reeve__executor_join(reeve_worker *worker);
+
+#endif
