@@ -1,6 +1,6 @@
 # The front door. Every target sets up what it needs on a fresh Debian 12 or
 # Ubuntu 24.04 (packages, virtual environment, build) and says what it does.
-BUILD ?= build
+BUILD ?= build-dev
 VENV ?= .venv
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -44,38 +44,39 @@ bench: python ## measure against the peers and print tables
 	$(PY) tests/bench/run.py
 
 wheel: $(VENV)/.dev ## build the wheel and the source package into dist/
+	@rm -rf build/lib*
 	$(PY) -m build --outdir dist .
 
 install: setup ## install the C library below PREFIX (/usr/local)
-	$(call build,$(BUILD)-install,-DCMAKE_BUILD_TYPE=Release \
+	$(call build,build-install,-DCMAKE_BUILD_TYPE=Release \
 		-DREEVE_TESTS=OFF -DREEVE_WERROR=OFF \
 		-DCMAKE_INSTALL_PREFIX=$(PREFIX))
-	cmake --install $(BUILD)-install
+	cmake --install build-install
 
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30)
 	@tools/setup.sh fuzz
-	$(call build,$(BUILD)-fuzz,-DCMAKE_BUILD_TYPE=Debug \
+	$(call build,build-fuzz,-DCMAKE_BUILD_TYPE=Debug \
 		-DCMAKE_C_COMPILER=clang -DREEVE_TESTS=OFF -DREEVE_FUZZ=ON \
 		-DREEVE_SANITIZE=address,undefined)
-	@python3 tests/run.py --suite fuzz --build $(BUILD)-fuzz \
+	@python3 tests/run.py --suite fuzz --build build-fuzz \
 		--seconds $(FUZZ_SECONDS) $(T)
 
 asan: setup ## run the C suites under AddressSanitizer and UBSan
-	$(call build,$(BUILD)-asan,-DCMAKE_BUILD_TYPE=Debug \
+	$(call build,build-asan,-DCMAKE_BUILD_TYPE=Debug \
 		-DREEVE_SANITIZE=address,undefined)
-	@python3 tests/run.py --suite c --build $(BUILD)-asan \
+	@python3 tests/run.py --suite c --build build-asan \
 		--wrapper "$(FIXED)" $(T)
 
 tsan: setup ## run the C suites under ThreadSanitizer
-	$(call build,$(BUILD)-tsan,-DCMAKE_BUILD_TYPE=Debug \
+	$(call build,build-tsan,-DCMAKE_BUILD_TYPE=Debug \
 		-DREEVE_SANITIZE=thread)
-	@python3 tests/run.py --suite c --build $(BUILD)-tsan \
+	@python3 tests/run.py --suite c --build build-tsan \
 		--wrapper "$(FIXED)" $(T)
 
 valgrind: setup ## run the C suites under valgrind, leaks are failures
 	@tools/setup.sh valgrind
-	$(call build,$(BUILD)-valgrind,-DCMAKE_BUILD_TYPE=Debug)
-	@python3 tests/run.py --suite c --build $(BUILD)-valgrind --wrapper \
+	$(call build,build-valgrind,-DCMAKE_BUILD_TYPE=Debug)
+	@python3 tests/run.py --suite c --build build-valgrind --wrapper \
 		"valgrind -q --error-exitcode=99 --leak-check=full" $(T)
 
 build: setup ## build the C library and its tests, asserts on
@@ -85,8 +86,8 @@ build: setup ## build the C library and its tests, asserts on
 python: $(VENV)/.reeve ## install the Python package into .venv
 
 clean: ## remove build trees, packages and the virtual environment
-	rm -rf $(BUILD) $(BUILD)-install $(BUILD)-fuzz $(BUILD)-asan \
-		$(BUILD)-tsan $(BUILD)-valgrind dist $(VENV)
+	rm -rf build build-dev build-install build-fuzz build-asan build-tsan \
+		build-valgrind dist $(VENV)
 
 setup:
 	@tools/setup.sh build
@@ -97,5 +98,6 @@ $(VENV)/.dev: requirements-dev.txt tools/venv.sh | setup
 
 $(VENV)/.reeve: $(VENV)/.dev $(SOURCES)
 	@echo "python: installing reeve into $(VENV)"
+	@rm -rf build/lib* # setuptools would pack what is no longer a source
 	@$(PY) -m pip install --quiet --disable-pip-version-check .
 	@touch $@

@@ -289,7 +289,7 @@ def print_table(tallies: list[Tally]) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the test suites.")
     parser.add_argument("--suite", default="c,python,lint")
-    parser.add_argument("--build", default="build", type=Path)
+    parser.add_argument("--build", default="build-dev", type=Path)
     parser.add_argument("--wrapper", default="", help="runs each C test")
     parser.add_argument("--seconds", default=30, type=int, help="per fuzz target")
     parser.add_argument("names", nargs="*")

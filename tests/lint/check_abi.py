@@ -1,6 +1,6 @@
 """The exported names: the public headers, core/abi/reeve.map and the built
 libreeve.so must say the same. REEVE_BUILD_DIR names the build (default
-build)."""
+build-dev)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def compare(sets: dict[str, set[str]]) -> list[str]:
 
 
 def main() -> int:
-    build = ROOT / os.environ.get("REEVE_BUILD_DIR", "build")
+    build = ROOT / os.environ.get("REEVE_BUILD_DIR", "build-dev")
     library = build / "libreeve.so"
     if not library.exists():
         print(f"{library} is missing; run `make build` first")

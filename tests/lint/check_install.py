@@ -1,6 +1,6 @@
 """Installs the build into a scratch folder and uses it as strangers do: by
 pkg-config, by find_package, shared and static. Each program must run and print
-the project's version. REEVE_BUILD_DIR names the build (default build)."""
+the project's version. REEVE_BUILD_DIR names the build (default build-dev)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def by_cmake(prefix: Path, work: Path) -> list[str]:
 
 
 def main() -> int:
-    build = ROOT / os.environ.get("REEVE_BUILD_DIR", "build")
+    build = ROOT / os.environ.get("REEVE_BUILD_DIR", "build-dev")
     with tempfile.TemporaryDirectory() as scratch:
         prefix = Path(scratch) / "prefix"
         work = Path(scratch) / "work"

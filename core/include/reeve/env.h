@@ -19,7 +19,7 @@ enum reeve_log_level {
 
 /* All hooks may be called from any thread and must not call the library. */
 typedef struct reeve_env_options {
-    uint32_t size; /* sizeof(reeve_env_options) */
+    uint32_t size;     /* sizeof(reeve_env_options) */
     int32_t log_level; /* least severe level to report; 0 = warn */
 
     /* Allocator, as realloc: NULL ptr allocates, 0 bytes frees (returns NULL);
