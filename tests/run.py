@@ -223,9 +223,10 @@ def lint_commands() -> Iterator[tuple[str, list[str]]]:
 def lint_suite(tally: Tally, plan: Plan) -> None:
     """Each check is one test; the checks' own tests are counted singly."""
     env = {"REEVE_BUILD_DIR": str(plan.build)}
-    if plan.wants("test_lint"):
-        out = run([sys.executable, str(LINT / "test_lint.py")], 300)
-        show(tally, "test_lint", count_unittest(out.output, out.code), out)
+    for path in sorted(LINT.glob("test_*.py")):
+        if plan.wants(path.stem):
+            out = run([sys.executable, str(path)], 300)
+            show(tally, path.stem, count_unittest(out.output, out.code), out)
     for name, command in lint_commands():
         if plan.wants(name):
             out = run(command, 600, env)
