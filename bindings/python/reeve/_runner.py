@@ -1,0 +1,66 @@
+"""Runs one handler: decode, call, encode. Workers, the test harness and inline mode share it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from reeve import _outcome
+from reeve._context import Context, Run, set_current
+from reeve._outcome import DONE, Outcome
+
+if TYPE_CHECKING:
+    from reeve._task import AnyTask
+
+
+class PayloadRun(Run, Protocol):
+    """A run that brings its payload."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+
+def run_sync(task: AnyTask, run: PayloadRun) -> Outcome:
+    """Calls a plain handler in this thread. Never raises."""
+    try:
+        args, kwargs = task.arguments.decode(run.payload)
+        if task.arguments.wants_context:
+            context = Context(run)
+            set_current(context)
+            value = task.fn(context, *args, **kwargs)
+        else:
+            set_current(run)
+            value = task.fn(*args, **kwargs)
+        if value is None:
+            return _DONE_NULL
+        return (DONE[0], _outcome.result_bytes(task, value), 0, None, None, None)
+    except BaseException as error:
+        return _outcome.failure(error, task.retry)
+
+
+async def run_async(task: AnyTask, run: PayloadRun) -> Outcome:
+    """Awaits an ``async def`` handler. Raises CancelledError only when cancelled from outside;
+    a handler's own SystemExit and the like is its failure."""
+    try:
+        args, kwargs = task.arguments.decode(run.payload)
+        if task.arguments.wants_context:
+            context = Context(run)
+            set_current(context)
+            value = await task.fn(context, *args, **kwargs)
+        else:
+            set_current(run)
+            value = await task.fn(*args, **kwargs)
+        if value is None:
+            return _DONE_NULL
+        return (DONE[0], _outcome.result_bytes(task, value), 0, None, None, None)
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if run.cancel_reason != 0 or (current is not None and current.cancelling()):
+            raise
+        return _outcome.failure(error, task.retry)
+    except BaseException as error:
+        return _outcome.failure(error, task.retry)
+
+
+#: A task that returns nothing still has a result to read: null.
+_DONE_NULL: Outcome = (DONE[0], b"null", 0, None, None, None)
