@@ -116,8 +116,8 @@ static bool play_step(const fault_server *server, int fd,
         return fill(server, fd, step->size);
     case FAULT_OP_SLOW:
         return send_slowly(server, fd, step);
-    case FAULT_OP_HOLD: /* events 0: only error, hang-up or stop */
-        return await(server, fd, 0);
+    case FAULT_OP_HOLD:
+        return await(server, -1, 0);
     case FAULT_OP_RESET:
         must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) ==
              0);

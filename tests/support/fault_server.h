@@ -23,8 +23,8 @@ enum fault_op {
     FAULT_OP_SEND,    /* send size bytes of data */
     FAULT_OP_FILL,    /* send size bytes 'x'; reads nothing meanwhile */
     FAULT_OP_SLOW,    /* send data in writes of one byte */
-    FAULT_OP_HOLD,    /* neither read nor write until the client closes, if
-                         it does so before the server is stopped */
+    FAULT_OP_HOLD,    /* neither read nor write until the server is stopped;
+                      later connections are not accepted then */
     FAULT_OP_DROP,    /* close in order */
     FAULT_OP_RESET,   /* close with a reset (TCP) */
     FAULT_OP_ECHO,    /* send back what comes until the client closes */
