@@ -3,8 +3,9 @@
  *
  * Weighted: a plan is the simulation of that many picks on a copy of the
  * credits. Booking adds taken * weight to every queue that took part and
- * charges each what it gave, so credits sum to zero and a queue's credit is how
- * far it lags behind its share.
+ * charges each what it gave, so that credits sum to zero. A pick costs the sum
+ * of the weights; when that sum changes (a queue runs dry, a weight is set)
+ * credits are scaled with it: what must be kept is the lag in picks.
  */
 #include "policy/select.h"
 
@@ -18,6 +19,14 @@
 
 static bool is_dry(const reeve__select_queue *queue, int64_t now_ns) {
     return queue->dry_until_ns > now_ns;
+}
+
+/* A credit, when a pick is worth weight_sum. */
+static int64_t scaled(const reeve__select *select, int64_t credit,
+                      int64_t weight_sum) {
+    if (select->credit_weight == 0 || select->credit_weight == weight_sum)
+        return credit;
+    return credit * weight_sum / select->credit_weight;
 }
 
 /* The queues that take part in a plan, packed. */
@@ -56,6 +65,9 @@ static void race_init(race *r, const reeve__select *select, int64_t now_ns) {
         r->weight_sum += r->step[at];
         r->weight_gcd = gcd(r->weight_gcd, queue->weight);
     }
+    int64_t weight_sum = r->weight_sum / REEVE__SELECT_CREDIT_UNIT;
+    for (size_t i = 0; i < r->count; i++)
+        r->credit[i] = scaled(select, r->credit[i], weight_sum);
 }
 
 static void race_run(race *r, size_t picks) {
@@ -175,11 +187,14 @@ static void charge(reeve__select *select, const size_t *quotas,
     for (size_t i = 0; i < select->queue_count; i++) {
         reeve__select_queue *queue = &select->queues[i];
         if (quotas[i] == 0 && is_dry(queue, now_ns))
-            continue;
+            continue; /* its credit is 0 */
+        queue->credit = scaled(select, queue->credit, weight_sum);
         queue->credit +=
             (taken_sum * queue->weight - (int64_t)taken[i] * weight_sum) *
             REEVE__SELECT_CREDIT_UNIT;
     }
+    if (weight_sum > 0)
+        select->credit_weight = weight_sum;
 }
 
 static void mark_dry(reeve__select_queue *queue, bool gave, int64_t now_ns) {
@@ -254,7 +269,5 @@ int64_t reeve__select_next_ns(const reeve__select *select) {
 
 void reeve__select_set_weight(reeve__select *select, size_t index,
                               int32_t weight) {
-    reeve__select_queue *queue = &select->queues[index];
-    queue->credit = queue->credit * weight / queue->weight;
-    queue->weight = weight;
+    select->queues[index].weight = weight;
 }

@@ -29,7 +29,9 @@ typedef struct reeve__select_queue {
 typedef struct reeve__select {
     int32_t order; /* enum reeve_order */
     int32_t reserved;
-    int64_t ageing_ns;           /* INT64_MAX = none */
+    int64_t ageing_ns;     /* INT64_MAX = none */
+    int64_t credit_weight; /* credits are parts of a pick worth this; 0 at first
+                            */
     reeve__select_queue *queues; /* borrowed array */
     size_t queue_count;
 } reeve__select;
@@ -58,7 +60,8 @@ void reeve__select_wake(reeve__select *select, size_t index);
  * INT64_MAX when none is dry. */
 int64_t reeve__select_next_ns(const reeve__select *select);
 
-/* Changes a weight; credits are scaled so that shares move smoothly. */
+/* Changes a weight. What a queue lags behind is kept in picks, so shares move
+ * smoothly. */
 void reeve__select_set_weight(reeve__select *select, size_t index,
                               int32_t weight);
 
