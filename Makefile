@@ -24,7 +24,7 @@ define build
 endef
 
 .PHONY: help demo test lint bench wheel install fuzz asan tsan valgrind \
-	build python clean setup
+	build python abi clean setup
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -39,6 +39,10 @@ test: build python ## run every suite; the last line is "N passed, N failed"
 lint: build $(VENV)/.dev ## check floors, sizes, ABI, headers, layout, types
 	@tools/setup.sh test
 	@$(PY) tests/run.py --suite lint --build $(BUILD) $(T)
+
+abi: build ## take a new snapshot of the binary interface
+	@tools/setup.sh test
+	REEVE_BUILD_DIR=$(BUILD) python3 tests/lint/check_abidiff.py --write
 
 bench: python ## measure against the peers and print tables
 	$(PY) tests/bench/run.py
