@@ -30,7 +30,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: python ## see it work: a worker, tasks, a crash, a retry
-	$(PY) docs/examples/demo.py
+	$(PY) -m reeve demo
 
 test: build python ## run every suite; the last line is "N passed, N failed"
 	@tools/setup.sh test
