@@ -49,3 +49,15 @@ foreach(folder core contract)
         target_link_libraries(reeve_${folder}_helpers PUBLIC reeve_support)
     endif()
 endforeach()
+
+# tests/bench/*.c and tests/e2e/*.c: programs that the drivers there start.
+file(GLOB programs CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/bench/*.c
+     ${REEVE_TESTS_DIR}/e2e/*.c)
+foreach(source IN LISTS programs)
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE reeve_warnings reeve_objects)
+    set_target_properties(
+        ${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                           ${CMAKE_CURRENT_BINARY_DIR}/programs)
+endforeach()
