@@ -1,0 +1,342 @@
+/*
+ * The operator's verbs: queues, pages, single tasks, moves, pause, weights.
+ */
+#include "broker/redis/redis.h"
+
+#include "base/bytes.h"
+#include "broker/check.h"
+#include "task/envelope.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t tasks_key[] = { REEVE__KEY_TASKS };
+
+/* ---- pages and tasks ----------------------------------------------------- */
+
+reeve_rc reeve__redis_list(reeve__broker *broker, reeve_bytes queue,
+                           int32_t state, uint64_t cursor, size_t limit,
+                           uint64_t *out_cursor, reeve__row_fn on_row,
+                           void *ctx, reeve_error *err) {
+    reeve_rc rc;
+    *out_cursor = 0;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis || limit == 0) {
+        return rc;
+    }
+    int64_t by_ns = reeve__redis_by_ns(redis);
+    for (bool again = true; again;) {
+        rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+        if (rc < 0) {
+            return rc;
+        }
+        reeve__call call;
+        reeve__engine *engine = &redis->main.engine;
+        reeve__call_list(&call, engine, queue, state, cursor, limit);
+        rc = reeve__link_drive(&redis->main, &call.op, by_ns, -1, err);
+        again = reeve__is_retryable(rc);
+        if (rc == REEVE_OK) {
+            rc = reeve__op_result(&call.op, err);
+        }
+        if (rc == REEVE_OK) {
+            rc = reeve__call_list_rows(&call, engine, state, out_cursor,
+                                       on_row, ctx, err);
+        }
+        reeve__call_dispose(&call);
+    }
+    return rc;
+}
+
+reeve_rc reeve__redis_find(reeve__broker *broker, reeve_bytes queue,
+                           reeve_bytes id, reeve__row_fn on_row, void *ctx,
+                           reeve_error *err) {
+    reeve_rc rc;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    int64_t by_ns = reeve__redis_by_ns(redis);
+    for (bool again = true; again;) {
+        rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+        if (rc < 0) {
+            return rc;
+        }
+        reeve__call call;
+        reeve__engine *engine = &redis->main.engine;
+        reeve__call_find(&call, engine, queue, id);
+        rc = reeve__link_drive(&redis->main, &call.op, by_ns, -1, err);
+        again = reeve__is_retryable(rc);
+        if (rc == REEVE_OK) {
+            rc = reeve__op_result(&call.op, err);
+        }
+        if (rc == REEVE_OK) {
+            rc = reeve__call_find_row(&call, engine, id, on_row, ctx, err);
+        }
+        reeve__call_dispose(&call);
+    }
+    return rc;
+}
+
+reeve_rc reeve__redis_act(reeve__broker *broker, reeve__act *acts, size_t count,
+                          reeve_error *err) {
+    reeve_rc rc = reeve__acts_check(acts, count, err);
+    if (rc < 0) {
+        return rc;
+    }
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis || count == 0) {
+        return rc;
+    }
+    int64_t by_ns = reeve__redis_by_ns(redis);
+    rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+    if (rc < 0) {
+        return rc;
+    }
+    reeve__op_act op;
+    reeve__op_act_begin(&op, &redis->main.engine, acts, count);
+    rc = reeve__link_drive(&redis->main, &op.op, by_ns, -1, err);
+    return rc < 0 ? rc : reeve__op_result(&op.op, err);
+}
+
+/* ---- pause and weights --------------------------------------------------- */
+
+reeve_rc reeve__redis_pause(reeve__broker *broker, reeve_bytes queue,
+                            bool paused, reeve_error *err) {
+    reeve_rc rc;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    int64_t by_ns = reeve__redis_by_ns(redis);
+    do {
+        rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+        if (rc < 0) {
+            return rc;
+        }
+        reeve__call call, directory = { .reply = NULL };
+        bool registers = reeve__redis_register(redis, &directory, queue);
+        reeve__call_pause(&call, &redis->main.engine, queue, paused);
+        rc = reeve__link_drive(&redis->main, &call.op, by_ns, -1, err);
+        if (rc == REEVE_OK) {
+            rc = reeve__op_result(&call.op, err);
+        }
+        if (rc == REEVE_OK && registers) {
+            rc = reeve__op_result(&directory.op, err);
+        }
+        if (rc == REEVE_OK && registers) {
+            reeve__redis_registered(redis, queue);
+        }
+        reeve__call_dispose(&directory);
+        reeve__call_dispose(&call);
+    } while (reeve__is_retryable(rc) && !redis->main.conn);
+    return rc;
+}
+
+reeve_rc reeve__redis_set_weight(reeve__broker *broker, reeve_bytes queue,
+                                 int32_t weight, reeve_error *err) {
+    reeve_rc rc;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    int64_t by_ns = reeve__redis_by_ns(redis);
+    do {
+        rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+        if (rc < 0) {
+            return rc;
+        }
+        reeve__engine *engine = &redis->main.engine;
+        reeve__call call, directory = { .reply = NULL };
+        bool registers = reeve__redis_register(redis, &directory, queue);
+        reeve__call_begin_command(&call, engine, weight != 0 ? 4 : 3);
+        reeve__cmd_text(&engine->out, weight != 0 ? "HSET" : "HDEL");
+        reeve__key_add_global(&engine->out, engine->prefix, "weights");
+        reeve__cmd_bytes(&engine->out, queue);
+        if (weight != 0) {
+            reeve__cmd_int(&engine->out, weight);
+        }
+        rc = reeve__link_drive(&redis->main, &call.op, by_ns, -1, err);
+        if (rc == REEVE_OK) {
+            rc = reeve__op_result(&call.op, err);
+        }
+        if (rc == REEVE_OK && registers) {
+            rc = reeve__op_result(&directory.op, err);
+        }
+        if (rc == REEVE_OK && registers) {
+            reeve__redis_registered(redis, queue);
+        }
+        reeve__call_dispose(&directory);
+        reeve__call_dispose(&call);
+    } while (reeve__is_retryable(rc) && !redis->main.conn);
+    return rc;
+}
+
+/* A global key read whole: SMEMBERS queues, HGETALL weights. */
+static reeve_rc read_global(reeve__redis *redis, reeve__call *call,
+                            const char *verb, const char *key, int64_t by_ns,
+                            reeve_error *err) {
+    reeve_rc rc;
+    do {
+        rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+        if (rc < 0) {
+            return rc;
+        }
+        reeve__engine *engine = &redis->main.engine;
+        reeve__call_begin_command(call, engine, 2);
+        reeve__cmd_text(&engine->out, verb);
+        reeve__key_add_global(&engine->out, engine->prefix, key);
+        rc = reeve__link_drive(&redis->main, &call->op, by_ns, -1, err);
+    } while (reeve__is_retryable(rc) && !redis->main.conn);
+    return rc < 0 ? rc : reeve__op_result(&call->op, err);
+}
+
+static int by_text(const void *left, const void *right) {
+    const reeve__reply *a = left, *b = right;
+    size_t size = a->bytes.size < b->bytes.size ? a->bytes.size : b->bytes.size;
+    int order = memcmp(a->bytes.data, b->bytes.data, size);
+    return order != 0 ? order
+                      : (a->bytes.size > b->bytes.size) -
+                            (a->bytes.size < b->bytes.size);
+}
+
+/* Sorted elements, width at a time, by the first. */
+static void sort_reply(reeve__reply *reply, size_t width) {
+    if (reply->count > 0) {
+        qsort(reply->elements, reply->count / width,
+              width * sizeof(*reply->elements), by_text);
+    }
+}
+
+reeve_rc reeve__redis_weights(reeve__broker *broker,
+                              reeve__weight_fn on_weight, void *ctx,
+                              reeve_error *err) {
+    reeve_rc rc;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    reeve__call call = { .reply = NULL };
+    rc = read_global(redis, &call, "HGETALL", "weights",
+                     reeve__redis_by_ns(redis), err);
+    if (rc == REEVE_OK) {
+        sort_reply(call.reply, 2);
+    }
+    size_t count = rc == REEVE_OK ? call.reply->count : 0;
+    for (size_t i = 0; i + 1 < count && rc == REEVE_OK; i += 2) {
+        int64_t weight;
+        if (reeve__reply_int(&weight, &call.reply->elements[i + 1]) &&
+            weight > 0 && weight <= INT32_MAX) {
+            rc = on_weight(ctx, call.reply->elements[i].bytes, (int32_t)weight,
+                           err);
+        }
+    }
+    reeve__call_dispose(&call);
+    return rc;
+}
+
+/* ---- queues -------------------------------------------------------------- */
+
+/* Age of the task at the head, by its envelope; 0 when that says nothing. */
+static int64_t latency_of(reeve_env *env, reeve_bytes body, int64_t now_at_ms) {
+    reeve__envelope envelope;
+    reeve_error ignored;
+    if (body.size == 0 ||
+        reeve__envelope_decode(&envelope, env, body, &ignored) < 0) {
+        return 0;
+    }
+    int64_t age_ms = envelope.enqueued_at_ms > 0
+                         ? now_at_ms - envelope.enqueued_at_ms
+                         : 0;
+    reeve__envelope_dispose(&envelope);
+    return age_ms > 0 ? age_ms : 0;
+}
+
+static int32_t weight_of(const reeve__reply *weights, reeve_bytes queue) {
+    for (size_t i = 0; i + 1 < weights->count; i += 2) {
+        int64_t weight;
+        if (reeve__bytes_equal(weights->elements[i].bytes, queue) &&
+            reeve__reply_int(&weight, &weights->elements[i + 1])) {
+            return (int32_t)weight;
+        }
+    }
+    return 0;
+}
+
+/* Counts and size of one queue in one flight. */
+static reeve_rc read_queue(reeve_queue_info *out, reeve__redis *redis,
+                           reeve_bytes queue, int64_t by_ns,
+                           reeve_error *err) {
+    reeve__engine *engine = &redis->main.engine;
+    reeve__call tally, size = { .reply = NULL };
+    reeve_rc rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+    if (rc < 0) {
+        return rc;
+    }
+    reeve__call_begin_command(&size, engine, 3);
+    reeve__cmd_text(&engine->out, "MEMORY");
+    reeve__cmd_text(&engine->out, "USAGE");
+    reeve__engine_keys(engine, queue, tasks_key, 1);
+    reeve__call_count(&tally, engine, queue);
+    rc = reeve__link_drive(&redis->main, &tally.op, by_ns, -1, err);
+    if (rc == REEVE_OK) {
+        rc = reeve__op_result(&tally.op, err);
+    }
+    if (rc == REEVE_OK) {
+        int64_t numbers[10];
+        for (size_t i = 0; i < 10; i++) {
+            numbers[i] = reeve__call_int(&tally, engine, i);
+        }
+        const reeve__reply *body = reeve__reply_at(tally.reply, 11);
+        bool refused = size.op.rc < 0 || !size.reply;
+        *out = (reeve_queue_info){
+            .name = queue,
+            .pending = numbers[1],
+            .active = numbers[2],
+            .scheduled = numbers[3],
+            .retry = numbers[4],
+            .completed = numbers[5],
+            .archived = numbers[6],
+            .done_total = numbers[7],
+            .failed_total = numbers[8],
+            .latency_ms =
+                body ? latency_of(redis->base.env, body->bytes, numbers[0]) : 0,
+            .size_bytes = refused ? 0 : size.reply->integer,
+            .paused = (int32_t)numbers[9],
+        };
+        rc = reeve__op_result(&tally.op, err);
+    }
+    reeve__call_dispose(&tally);
+    reeve__call_dispose(&size);
+    return rc;
+}
+
+reeve_rc reeve__redis_queues(reeve__broker *broker, reeve__queue_fn on_queue,
+                             void *ctx, reeve_error *err) {
+    reeve_rc rc;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    int64_t by_ns = reeve__redis_by_ns(redis);
+    reeve__call names = { .reply = NULL }, weights = { .reply = NULL };
+    rc = read_global(redis, &weights, "HGETALL", "weights", by_ns, err);
+    if (rc == REEVE_OK) {
+        rc = read_global(redis, &names, "SMEMBERS", "queues", by_ns, err);
+    }
+    if (rc == REEVE_OK) {
+        sort_reply(names.reply, 1);
+    }
+    size_t count = rc == REEVE_OK ? names.reply->count : 0;
+    for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
+        reeve_queue_info info;
+        reeve_bytes queue = names.reply->elements[i].bytes;
+        rc = read_queue(&info, redis, queue, by_ns, err);
+        if (rc == REEVE_OK) {
+            info.weight = weight_of(weights.reply, queue);
+            rc = on_queue(ctx, &info, err);
+        }
+    }
+    reeve__call_dispose(&names);
+    reeve__call_dispose(&weights);
+    return rc;
+}

@@ -1,0 +1,228 @@
+/*
+ * nothing → pending, scheduled. A flight is up to 16 scripts of bounded size;
+ * batches without delays, priorities or keys take the short script.
+ */
+#include "base/bytes.h"
+#include "broker/redis/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_ITEMS ((size_t)256)
+#define CHUNK_BYTES ((size_t)256 * 1024)
+/* Of enqueue_any's reply: server time, then rows. */
+#define ROW_FIELDS ((size_t)4)
+
+static const uint8_t plain_keys[] = { REEVE__KEY_TASKS, REEVE__KEY_PENDING,
+                                      REEVE__KEY_BELL };
+static const uint8_t any_keys[] = {
+    REEVE__KEY_TASKS,     REEVE__KEY_PENDING,  REEVE__KEY_RANKED,
+    REEVE__KEY_SCHEDULED, REEVE__KEY_META,     REEVE__KEY_BELL,
+    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,    REEVE__KEY_COMPLETED,
+    REEVE__KEY_ARCHIVED,
+};
+
+static int by_queue(const void *left, const void *right) {
+    const reeve__enqueue_item *a = *(reeve__enqueue_item *const *)left;
+    const reeve__enqueue_item *b = *(reeve__enqueue_item *const *)right;
+    size_t size = a->queue.size < b->queue.size ? a->queue.size : b->queue.size;
+    int order = memcmp(a->queue.data, b->queue.data, size);
+    if (order != 0) {
+        return order;
+    }
+    if (a->queue.size != b->queue.size) {
+        return a->queue.size < b->queue.size ? -1 : 1;
+    }
+    return a < b ? -1 : a > b;
+}
+
+void reeve__enqueue_sort(reeve__enqueue_item **items, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        if (!reeve__bytes_equal(items[i]->queue, items[0]->queue)) {
+            qsort(items, count, sizeof(items[0]), by_queue);
+            return;
+        }
+    }
+}
+
+static bool is_plain(const reeve__enqueue_item *item) {
+    return item->priority == REEVE_PRIORITY_DEFAULT && item->delay_ms == 0 &&
+           item->due_at_ms == 0 && item->idempotency_key.size == 0 &&
+           !item->resent;
+}
+
+/* The items of one queue that go into one script. */
+static reeve__enqueue_chunk cut(const reeve__op_enqueue *op, size_t first,
+                                size_t count) {
+    reeve__enqueue_chunk chunk = { .first = first, .plain = !op->resent };
+    size_t bytes = 0;
+    for (size_t i = first; i < count && chunk.count < CHUNK_ITEMS; i++) {
+        const reeve__enqueue_item *item = op->items[i];
+        bytes += item->envelope.size;
+        if (chunk.count > 0 &&
+            (bytes > CHUNK_BYTES ||
+             !reeve__bytes_equal(item->queue, op->items[first]->queue))) {
+            break;
+        }
+        chunk.plain = chunk.plain && is_plain(item);
+        chunk.count++;
+    }
+    return chunk;
+}
+
+static void send_plain(reeve__op_enqueue *op, reeve__engine *engine,
+                       size_t part) {
+    const reeve__enqueue_chunk *chunk = &op->chunks[part];
+    reeve__enqueue_item **items = op->items + chunk->first;
+    reeve__engine_script(engine, &op->op, part, REEVE__SCRIPT_ENQUEUE,
+                         sizeof(plain_keys), chunk->count * 2);
+    reeve__engine_keys(engine, items[0]->queue, plain_keys,
+                       sizeof(plain_keys));
+    for (size_t i = 0; i < chunk->count; i++) {
+        reeve__cmd_bytes(&engine->out, items[i]->id);
+        reeve__cmd_bytes(&engine->out, items[i]->envelope);
+    }
+}
+
+static void send_any(reeve__op_enqueue *op, reeve__engine *engine,
+                     size_t part) {
+    const reeve__enqueue_chunk *chunk = &op->chunks[part];
+    reeve__enqueue_item **items = op->items + chunk->first;
+    size_t keyed = 0;
+    for (size_t i = 0; i < chunk->count; i++) {
+        keyed += items[i]->idempotency_key.size > 0;
+    }
+    reeve__engine_script(engine, &op->op, part, REEVE__SCRIPT_ENQUEUE_ANY,
+                         sizeof(any_keys) + keyed, chunk->count * 8);
+    reeve__engine_keys(engine, items[0]->queue, any_keys, sizeof(any_keys));
+    for (size_t i = 0; i < chunk->count; i++) {
+        if (items[i]->idempotency_key.size > 0) {
+            reeve__key_add_once(&engine->out, engine->prefix, items[i]->queue,
+                                items[i]->idempotency_key);
+        }
+    }
+    size_t key = sizeof(any_keys);
+    for (size_t i = 0; i < chunk->count; i++) {
+        const reeve__enqueue_item *item = items[i];
+        bool has_key = item->idempotency_key.size > 0;
+        int64_t ttl_ms = item->idempotency_ttl_ms;
+        key += has_key;
+        reeve__cmd_bytes(&engine->out, item->id);
+        reeve__cmd_bytes(&engine->out, item->envelope);
+        reeve__cmd_int(&engine->out, item->priority);
+        reeve__cmd_int(&engine->out, item->delay_ms);
+        reeve__cmd_int(&engine->out, item->due_at_ms);
+        reeve__cmd_int(&engine->out, op->resent || item->resent);
+        reeve__cmd_int(&engine->out, has_key ? (int64_t)key : 0);
+        reeve__cmd_int(&engine->out, ttl_ms > 0 ? ttl_ms : 1);
+    }
+}
+
+static void enqueue_send(reeve__op *base, reeve__engine *engine, size_t part) {
+    reeve__op_enqueue *op = (reeve__op_enqueue *)base;
+    if (op->chunks[part].plain) {
+        send_plain(op, engine, part);
+    } else {
+        send_any(op, engine, part);
+    }
+}
+
+static void set_own_id(reeve__enqueue_item *item) {
+    memcpy(item->out_id, item->id.data, item->id.size);
+    item->out_id[item->id.size] = '\0';
+}
+
+static void read_plain(reeve__op_enqueue *op, reeve__engine *engine,
+                       const reeve__enqueue_chunk *chunk,
+                       const reeve__reply *reply) {
+    reeve__enqueue_item **items = op->items + chunk->first;
+    for (size_t i = 0; i < chunk->count; i++) {
+        items[i]->code = REEVE_OK;
+        items[i]->state = REEVE_STATE_PENDING;
+        items[i]->existing = false;
+        items[i]->out_due_at_ms = 0;
+        set_own_id(items[i]);
+    }
+    for (size_t i = 0; i < reply->count; i++) {
+        int64_t index;
+        if (!reeve__reply_int(&index, &reply->elements[i]) || index < 0 ||
+            (size_t)index >= chunk->count) {
+            reeve__op_malformed(&op->op, engine, "enqueue");
+            return;
+        }
+        items[index]->code = REEVE_E_EXISTS;
+    }
+    if (reply->type != REEVE__REPLY_ARRAY) {
+        reeve__op_malformed(&op->op, engine, "enqueue");
+    }
+}
+
+/* False when the row is malformed. */
+static bool read_row(reeve__enqueue_item *item, const reeve__reply *row) {
+    int64_t code, state, due_at_ms;
+    if (!reeve__reply_int(&code, &row[0]) ||
+        !reeve__reply_int(&state, &row[1]) ||
+        !reeve__reply_int(&due_at_ms, &row[2]) ||
+        row[3].type != REEVE__REPLY_STRING ||
+        row[3].bytes.size > REEVE_ID_BYTES_MAX) {
+        return false;
+    }
+    bool later = state == REEVE_STATE_SCHEDULED;
+    item->code = code == 1 ? REEVE_E_EXISTS : REEVE_OK;
+    item->existing = code == 2;
+    item->state = later ? REEVE_STATE_SCHEDULED : REEVE_STATE_PENDING;
+    item->out_due_at_ms = later ? due_at_ms : 0;
+    set_own_id(item);
+    if (item->existing) {
+        memcpy(item->out_id, row[3].bytes.data, row[3].bytes.size);
+        item->out_id[row[3].bytes.size] = '\0';
+    }
+    return true;
+}
+
+static void read_any(reeve__op_enqueue *op, reeve__engine *engine,
+                     const reeve__enqueue_chunk *chunk,
+                     const reeve__reply *reply) {
+    int64_t now_at_ms;
+    bool good = reply->type == REEVE__REPLY_ARRAY &&
+                reply->count == 1 + chunk->count * ROW_FIELDS &&
+                reeve__reply_int(&now_at_ms, &reply->elements[0]);
+    for (size_t i = 0; good && i < chunk->count; i++) {
+        good = read_row(op->items[chunk->first + i],
+                        &reply->elements[1 + i * ROW_FIELDS]);
+    }
+    if (good) {
+        reeve__engine_saw_time(engine, now_at_ms);
+    } else {
+        reeve__op_malformed(&op->op, engine, "enqueue_any");
+    }
+}
+
+static void enqueue_on_reply(reeve__op *base, reeve__engine *engine,
+                             size_t part, reeve__reply **reply) {
+    reeve__op_enqueue *op = (reeve__op_enqueue *)base;
+    const reeve__enqueue_chunk *chunk = &op->chunks[part];
+    if (chunk->plain) {
+        read_plain(op, engine, chunk, *reply);
+    } else {
+        read_any(op, engine, chunk, *reply);
+    }
+}
+
+size_t reeve__op_enqueue_begin(reeve__op_enqueue *op, reeve__engine *engine,
+                               reeve__enqueue_item **items, size_t count,
+                               bool resent) {
+    *op = (reeve__op_enqueue){
+        .op = { .send = enqueue_send, .on_reply = enqueue_on_reply },
+        .items = items,
+        .resent = resent,
+    };
+    size_t taken = 0;
+    while (taken < count && op->chunk_count < REEVE__ENQUEUE_CHUNKS_MAX) {
+        size_t part = op->chunk_count++;
+        op->chunks[part] = cut(op, taken, count);
+        taken += op->chunks[part].count;
+        enqueue_send(&op->op, engine, part);
+    }
+    return taken;
+}
