@@ -204,6 +204,35 @@ static void grows_with_large_replies(void **state) {
     reeve__buf_dispose(&buf);
 }
 
+/* More than the parser is given at a time; then less, then a cut. */
+static void takes_much_at_once(void **state) {
+    enum {
+        COUNT = 100000
+    };
+    (void)state;
+    reeve__reply_reader *reader = new_reader(NULL);
+    reeve__buf buf;
+    reeve__buf_init(&buf, NULL);
+    for (int i = 0; i < COUNT; i++)
+        reeve__buf_printf(&buf, ":%d\r\n", i);
+    size_t half = buf.size / 2;
+    feed(reader, buf.data, half);
+    int seen = 0;
+    for (reeve__reply *reply; (reply = next(reader)) != NULL; seen++) {
+        assert_int_equal(reply->integer, seen);
+        reeve__reply_free(reply);
+        if (seen == 10) /* while the first half is still waiting */
+            feed(reader, buf.data + half, buf.size - half);
+    }
+    assert_int_equal(seen, COUNT);
+    feed(reader, buf.data, half); /* forgotten by reset */
+    assert_int_equal(reeve__reply_reader_reset(reader, NULL), 0);
+    assert_null(next(reader));
+    reeve__reply_free(parse(reader, "+OK\r\n"));
+    reeve__reply_reader_free(reader);
+    reeve__buf_dispose(&buf);
+}
+
 /* ---- what is refused ----------------------------------------------------- */
 
 static void assert_refused(const reeve__reply_limits *limits, const char *text,
@@ -418,6 +447,7 @@ int main(void) {
         cmocka_unit_test(reads_integers),
         cmocka_unit_test(keeps_replies_until_freed),
         cmocka_unit_test(grows_with_large_replies),
+        cmocka_unit_test(takes_much_at_once),
         cmocka_unit_test(refuses_garbage),
         cmocka_unit_test(holds_its_limits),
         cmocka_unit_test(refuses_an_endless_item),

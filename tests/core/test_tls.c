@@ -266,7 +266,7 @@ static int64_t in_ms(int64_t span_ms) {
 
 static reeve_rc dial(reeve__conn **out, const char *host, int port,
                      const char *query, int64_t by_ns, reeve_error *err) {
-    char text[512];
+    char text[1024];
     reeve__url url;
     snprintf(text, sizeof text, "rediss://%s:%d?%s", host, port, query);
     reeve_rc rc = reeve__url_parse(&url, NULL, text, NULL, err);
@@ -276,9 +276,9 @@ static reeve_rc dial(reeve__conn **out, const char *host, int port,
     return rc;
 }
 
-static const char *trust(char out[256], const char *authority,
+static const char *trust(char out[640], const char *authority,
                          const char *more) {
-    snprintf(out, 256, "tls_ca=%s/%s.pem%s", folder, authority, more);
+    snprintf(out, 640, "tls_ca=%s/%s.pem%s", folder, authority, more);
     return out;
 }
 
@@ -331,7 +331,7 @@ static void assert_refused(tls_server server, const char *host,
 /* ---- tests --------------------------------------------------------------- */
 
 static void accepts_the_right_certificate(void **state) {
-    char query[256];
+    char query[640];
     const tls_server right = { .name = "right" };
     (void)state;
     trust(query, "authority", "");
@@ -347,7 +347,7 @@ static void accepts_the_right_certificate(void **state) {
 }
 
 static void refuses_a_wrong_name(void **state) {
-    char query[256];
+    char query[640];
     char says[128];
     (void)state;
     trust(query, "authority", "");
@@ -363,14 +363,14 @@ static void refuses_a_wrong_name(void **state) {
 }
 
 static void refuses_an_expired_certificate(void **state) {
-    char query[256];
+    char query[640];
     (void)state;
     assert_refused((tls_server){ .name = "old" }, "127.0.0.1",
                    trust(query, "authority", ""), "certificate has expired");
 }
 
 static void refuses_an_unknown_authority(void **state) {
-    char query[256];
+    char query[640];
     (void)state;
     assert_refused((tls_server){ .name = "right" }, "127.0.0.1",
                    trust(query, "stranger", ""),
@@ -389,7 +389,7 @@ static void verifies_nothing_when_told_so(void **state) {
 }
 
 static void shows_its_own_certificate(void **state) {
-    char query[256];
+    char query[640];
     char more[256];
     (void)state;
     snprintf(more, sizeof more, "&tls_cert=%s/client.pem&tls_key=%s/client.key",
@@ -401,7 +401,7 @@ static void shows_its_own_certificate(void **state) {
 }
 
 static void refuses_old_protocols(void **state) {
-    char query[256];
+    char query[640];
     reeve_error err;
     (void)state;
     tls_server old = { .name = "right", .max_version = TLS1_1_VERSION };
@@ -419,7 +419,7 @@ static void names_unusable_files(void **state) {
     };
     static const char *const says[] = { "tls: tls_ca /nowhere.pem: ",
                                         "tls: tls_cert /nowhere.pem: " };
-    char query[256];
+    char query[640];
     reeve__conn *conn = NULL;
     reeve_error err;
     (void)state;
@@ -472,7 +472,7 @@ static void survives_a_broken_handshake(void **state) {
 }
 
 static void does_not_deadlock_on_two_floods(void **state) {
-    char query[256];
+    char query[640];
     reeve__conn *conn = NULL;
     reeve_error err;
     size_t sent = 0;
@@ -503,7 +503,7 @@ static void does_not_deadlock_on_two_floods(void **state) {
 }
 
 static void raises_no_sigpipe(void **state) {
-    char query[256];
+    char query[640];
     reeve__conn *conn = NULL;
     reeve_rc rc = 0;
     (void)state;

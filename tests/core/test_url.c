@@ -251,7 +251,7 @@ static void holds_its_bounds(void **state) {
 
 static void holds_the_count_of_extras(void **state) {
     (void)state;
-    char names[REEVE__URL_EXTRA_COUNT_MAX + 1][8];
+    char names[REEVE__URL_EXTRA_COUNT_MAX + 1][16];
     const char *known[REEVE__URL_EXTRA_COUNT_MAX + 2] = { 0 };
     char text[512] = "redis://h?";
     for (int i = 0; i <= REEVE__URL_EXTRA_COUNT_MAX; i++) {

@@ -1,6 +1,5 @@
 /*
- * RESP encoder, and decoder around hiredis's reader. The only file that sees
- * hiredis. The reader's object callbacks build our views straight into one
+ * RESP decoder around hiredis's reader. The only file that sees hiredis. The reader's object callbacks build our views straight into one
  * arena a reply, so a reply costs a handful of allocations, is freed at once,
  * and every bound is checked before memory is spent. Same source for hiredis
  * 0.14 and 1.x; RESP3 types are refused (we never say HELLO 3).
@@ -10,7 +9,6 @@
 #include <hiredis/hiredis.h>
 #include <limits.h>
 #include <stdalign.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -19,6 +17,10 @@
 #define BULK_BYTES_MAX ((size_t)1 << 30) /* hiredis 0.14 counts in int */
 #define REPLY_BYTES_DEFAULT ((size_t)1 << 30)
 #define ELEMENT_COUNT_DEFAULT ((size_t)1 << 20)
+/* hiredis moves its unread bytes down after every KiB it has read, so it is
+ * fed little at a time: a MiB at once costs ten times as much. */
+#define SLICE_BYTES ((size_t)16 << 10)
+#define PENDING_BYTES_KEPT ((size_t)1 << 20)
 #define LINE_BYTES_MAX ((size_t)64 << 10)
 #define CHUNK_BYTES_MIN ((size_t)4 << 10)
 #define CHUNK_BYTES_MAX ((size_t)256 << 10)
@@ -60,54 +62,10 @@ struct reeve__reply_reader {
     int fault;
     root *building;
     root *handed_out;
+    reeve__buf pending;  /* fed, not yet given to parser */
+    size_t pending_done; /* of pending, already given */
     chunk *spare; /* one smallest chunk, so that small replies reuse it */
 };
-
-/* ---- commands ------------------------------------------------------------ */
-
-static void add_header(reeve__buf *buf, char kind, size_t count) {
-    char text[24];
-    char *at = text + sizeof text;
-    *--at = '\n';
-    *--at = '\r';
-    do {
-        *--at = (char)('0' + count % 10);
-        count /= 10;
-    } while (count);
-    *--at = kind;
-    reeve__buf_add(buf, at, (size_t)(text + sizeof text - at));
-}
-
-void reeve__cmd_begin(reeve__buf *buf, size_t argc) {
-    add_header(buf, '*', argc);
-}
-
-void reeve__cmd_bytes(reeve__buf *buf, reeve_bytes arg) {
-    add_header(buf, '$', arg.size);
-    char *at = reeve__buf_reserve(buf, arg.size + 2);
-    if (!at)
-        return;
-    if (arg.size)
-        memcpy(at, arg.data, arg.size);
-    memcpy(at + arg.size, "\r\n", 2);
-    buf->size += arg.size + 2;
-}
-
-void reeve__cmd_text(reeve__buf *buf, const char *arg) {
-    reeve__cmd_bytes(buf, reeve_bytes_of(arg));
-}
-
-void reeve__cmd_int(reeve__buf *buf, int64_t arg) {
-    char text[24];
-    int size = snprintf(text, sizeof text, "%lld", (long long)arg);
-    reeve__cmd_bytes(buf, (reeve_bytes){ text, (size_t)size });
-}
-
-void reeve__cmd_add(reeve__buf *buf, const reeve_bytes *args, size_t count) {
-    reeve__cmd_begin(buf, count);
-    for (size_t i = 0; i < count; i++)
-        reeve__cmd_bytes(buf, args[i]);
-}
 
 /* ---- arena --------------------------------------------------------------- */
 
@@ -300,7 +258,10 @@ static void *create_integer(const redisReadTask *task, long long value) {
     return reply;
 }
 
+/* "$-1" and "*-1"; RESP3's own null has a type of its own. */
 static void *create_nil(const redisReadTask *task) {
+    if (task->type != REDIS_REPLY_STRING && task->type != REDIS_REPLY_ARRAY)
+        return refuse(task, FAULT_TYPE);
     reeve__reply *reply = place(task);
     if (reply)
         *reply = (reeve__reply){ .type = REEVE__REPLY_NIL };
@@ -349,6 +310,16 @@ static redisReplyObjectFunctions functions = {
 
 /* ---- reader -------------------------------------------------------------- */
 
+static void drop_pending(reeve__reply_reader *reader) {
+    reader->pending_done = 0;
+    if (reader->pending.capacity > PENDING_BYTES_KEPT) {
+        reeve__buf_dispose(&reader->pending);
+        reeve__buf_init(&reader->pending, reader->env);
+    } else {
+        reeve__buf_clear(&reader->pending);
+    }
+}
+
 static size_t limit_of(size_t given, size_t fallback, size_t most) {
     given = given ? given : fallback;
     return given < most ? given : most;
@@ -370,6 +341,7 @@ reeve_rc reeve__reply_reader_new(reeve__reply_reader **out, reeve_env *env,
     if (!reader)
         return reeve__fail_nomem(err);
     reader->env = env;
+    reeve__buf_init(&reader->pending, env);
     reader->limits.bulk_bytes_max =
         limit_of(given.bulk_bytes_max, BULK_BYTES_DEFAULT, BULK_BYTES_MAX);
     reader->limits.reply_bytes_max =
@@ -394,6 +366,7 @@ void reeve__reply_reader_free(reeve__reply_reader *reader) {
     redisReaderFree(reader->parser); /* with a reply in the making */
     while (reader->handed_out)
         reeve__reply_free(&reader->handed_out->view);
+    reeve__buf_dispose(&reader->pending);
     reeve__free(reader->env, reader->spare);
     reeve__free(reader->env, reader);
 }
@@ -408,6 +381,7 @@ reeve_rc reeve__reply_reader_reset(reeve__reply_reader *reader,
         reeve__reply_free(&reader->building->view);
     reader->parser = parser;
     reader->fault = FAULT_NONE;
+    drop_pending(reader);
     return 0;
 }
 
@@ -449,13 +423,41 @@ static reeve_rc parse_failed(const reeve__reply_reader *reader,
     }
 }
 
+static reeve_rc give(reeve__reply_reader *reader, const char *data, size_t size,
+                     reeve_error *err) {
+    if (redisReaderFeed(reader->parser, data, size) != REDIS_OK)
+        return parse_failed(reader, err);
+    return 0;
+}
+
 reeve_rc reeve__reply_feed(reeve__reply_reader *reader, reeve_bytes bytes,
                            reeve_error *err) {
     if (reader->fault)
         return parse_failed(reader, err);
-    if (redisReaderFeed(reader->parser, bytes.data, bytes.size) != REDIS_OK)
+    if (reader->pending.size == 0 && bytes.size <= SLICE_BYTES)
+        return give(reader, bytes.data, bytes.size, err);
+    reeve__buf_add_bytes(&reader->pending, bytes);
+    if (reader->pending.failed) {
+        reader->fault = FAULT_NOMEM;
         return parse_failed(reader, err);
+    }
     return 0;
+}
+
+/* Gives the parser its next slice; *more is false when there is none. */
+static reeve_rc give_slice(bool *more, reeve__reply_reader *reader,
+                           reeve_error *err) {
+    size_t left = reader->pending.size - reader->pending_done;
+    size_t size = left < SLICE_BYTES ? left : SLICE_BYTES;
+    *more = left > 0;
+    if (!left)
+        return 0;
+    reeve_rc rc =
+        give(reader, reader->pending.data + reader->pending_done, size, err);
+    reader->pending_done += size;
+    if (reader->pending_done == reader->pending.size)
+        drop_pending(reader);
+    return rc;
 }
 
 /*
@@ -477,41 +479,24 @@ static int check_unread(const reeve__reply_reader *reader) {
 reeve_rc reeve__reply_next(reeve__reply **out, reeve__reply_reader *reader,
                            reeve_error *err) {
     void *reply = NULL;
+    bool more = true;
     *out = NULL;
     if (reader->fault)
         return parse_failed(reader, err);
-    if (redisReaderGetReply(reader->parser, &reply) != REDIS_OK)
-        return parse_failed(reader, err);
-    if (!reply) {
+    while (!reply && more) {
+        if (redisReaderGetReply(reader->parser, &reply) != REDIS_OK)
+            return parse_failed(reader, err);
+        if (reply)
+            break;
         reader->fault = check_unread(reader);
-        return reader->fault ? parse_failed(reader, err) : 0;
+        if (reader->fault)
+            return parse_failed(reader, err);
+        reeve_rc rc = give_slice(&more, reader, err);
+        if (rc)
+            return rc;
     }
-    reader->building = NULL;
+    if (reply)
+        reader->building = NULL;
     *out = reply;
     return 0;
-}
-
-/* ---- reading replies ----------------------------------------------------- */
-
-bool reeve__reply_is_status(const reeve__reply *reply, const char *text) {
-    return reply && reply->type == REEVE__REPLY_STATUS &&
-           reeve__bytes_is(reply->bytes, text);
-}
-
-const reeve__reply *reeve__reply_at(const reeve__reply *reply, size_t index) {
-    if (!reply || reply->type != REEVE__REPLY_ARRAY || index >= reply->count)
-        return NULL;
-    return &reply->elements[index];
-}
-
-bool reeve__reply_int(int64_t *out, const reeve__reply *reply) {
-    if (!reply)
-        return false;
-    if (reply->type == REEVE__REPLY_INTEGER) {
-        *out = reply->integer;
-        return true;
-    }
-    return (reply->type == REEVE__REPLY_STRING ||
-            reply->type == REEVE__REPLY_STATUS) &&
-           reeve__int_parse(out, reply->bytes);
 }

@@ -8,22 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/bytes.h"
-
-#define CLIENT_NAME_BYTES_MAX 64
-
-typedef struct span {
-    const char *at;
-    size_t size;
-} span;
-
-typedef struct parser {
-    reeve__url *url;
-    char *next; /* free part of url->block */
-    const char *const *extra_names;
-    uint32_t seen; /* bit per row of the option table */
-    reeve_error *err;
-} parser;
+#include "wire/url_parts.h"
 
 enum scheme_kind {
     KIND_TCP,
@@ -72,7 +57,7 @@ bool reeve__url_is_redis(const char *text) {
     return scheme_of(text) != NULL;
 }
 
-static reeve_rc bad(parser *p, const char *what) {
+static reeve_rc bad(reeve__url_parser *p, const char *what) {
     return reeve__fail(p->err, REEVE_E_INVALID, "redis url: %s", what);
 }
 
@@ -83,9 +68,8 @@ static int hex_value(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes raw into the block; part names it in messages. */
-static reeve_rc decode(const char **out, parser *p, span raw,
-                       const char *part) {
+reeve_rc reeve__url_decode(const char **out, reeve__url_parser *p,
+                           reeve__span raw, const char *part) {
     char *start = p->next;
     for (size_t i = 0; i < raw.size; i++) {
         char c = raw.at[i];
@@ -108,23 +92,14 @@ static reeve_rc decode(const char **out, parser *p, span raw,
     return 0;
 }
 
-static span span_of(const char *at, const char *end) {
-    return (span){ at, (size_t)(end - at) };
-}
-
-static const char *find(span in, char c) {
-    return in.size ? memchr(in.at, c, in.size) : NULL;
-}
-
-static const char *find_last(span in, char c) {
+static const char *find_last(reeve__span in, char c) {
     for (size_t i = in.size; i > 0; i--)
         if (in.at[i - 1] == c)
             return in.at + i - 1;
     return NULL;
 }
 
-/* Decimal without sign. */
-static bool parse_number(int64_t *out, span raw, int64_t max) {
+bool reeve__url_number(int64_t *out, reeve__span raw, int64_t max) {
     int64_t value = 0;
     if (raw.size == 0 || raw.size > 10)
         return false;
@@ -137,218 +112,31 @@ static bool parse_number(int64_t *out, span raw, int64_t max) {
     return value <= max;
 }
 
-static bool all_digits(span raw) {
+static bool all_digits(reeve__span raw) {
     for (size_t i = 0; i < raw.size; i++)
         if (!is_digit(raw.at[i]))
             return false;
     return raw.size > 0;
 }
 
-static int shown(span raw) {
-    return raw.size > 60 ? 60 : (int)raw.size;
-}
-
-/* ---- options ------------------------------------------------------------- */
-
-typedef reeve_rc (*set_fn)(parser *p, span raw, const char *value);
-
-static reeve_rc set_db(parser *p, span raw, const char *value) {
-    int64_t db = 0;
-    (void)value;
-    if (!parse_number(&db, raw, REEVE__URL_DB_MAX))
-        return reeve__fail(p->err, REEVE_E_INVALID,
-                           "redis url: db '%.*s' is not a number from 0 to %d",
-                           shown(raw), raw.at, REEVE__URL_DB_MAX);
-    p->url->db = (int32_t)db;
-    return 0;
-}
-
-static reeve_rc set_client_name(parser *p, span raw, const char *value) {
-    size_t size = strlen(value);
-    if (size == 0 || size > CLIENT_NAME_BYTES_MAX)
-        return reeve__fail(p->err, REEVE_E_INVALID,
-                           "redis url: client_name has %zu bytes, not 1 to %d",
-                           size, CLIENT_NAME_BYTES_MAX);
-    for (const char *c = value; *c; c++)
-        if (*c < '!' || *c > '~')
-            return reeve__fail(p->err, REEVE_E_INVALID,
-                               "redis url: client_name '%.*s' is not printable "
-                               "ascii without spaces",
-                               shown(raw), raw.at);
-    p->url->client_name = value;
-    return 0;
-}
-
-static reeve_rc set_connect_timeout(parser *p, span raw, const char *value) {
-    int64_t span_ms = 0;
-    (void)value;
-    if (!parse_number(&span_ms, raw, REEVE__URL_CONNECT_TIMEOUT_MS_MAX) ||
-        span_ms == 0)
-        return reeve__fail(p->err, REEVE_E_INVALID,
-                           "redis url: connect_timeout_ms '%.*s' is not a "
-                           "number from 1 to %d",
-                           shown(raw), raw.at,
-                           REEVE__URL_CONNECT_TIMEOUT_MS_MAX);
-    p->url->connect_timeout_ms = span_ms;
-    return 0;
-}
-
-static reeve_rc set_text(const char **out, parser *p, const char *name,
-                         const char *value) {
-    if (!p->url->tls)
-        return reeve__fail(p->err, REEVE_E_INVALID,
-                           "redis url: option %s needs rediss://", name);
-    if (!*value)
-        return reeve__fail(p->err, REEVE_E_INVALID,
-                           "redis url: option %s is empty", name);
-    *out = value;
-    return 0;
-}
-
-static reeve_rc set_tls_ca(parser *p, span raw, const char *value) {
-    (void)raw;
-    return set_text(&p->url->tls_ca, p, "tls_ca", value);
-}
-
-static reeve_rc set_tls_cert(parser *p, span raw, const char *value) {
-    (void)raw;
-    return set_text(&p->url->tls_cert, p, "tls_cert", value);
-}
-
-static reeve_rc set_tls_key(parser *p, span raw, const char *value) {
-    (void)raw;
-    return set_text(&p->url->tls_key, p, "tls_key", value);
-}
-
-static reeve_rc set_tls_server_name(parser *p, span raw, const char *value) {
-    (void)raw;
-    if (strlen(value) > REEVE__URL_HOST_BYTES_MAX)
-        return reeve__fail(p->err, REEVE_E_INVALID,
-                           "redis url: tls_server_name has %zu bytes, at most "
-                           "%d",
-                           strlen(value), REEVE__URL_HOST_BYTES_MAX);
-    return set_text(&p->url->tls_server_name, p, "tls_server_name", value);
-}
-
-static reeve_rc parse_bool(bool *out, const char *name, const char *value,
-                           reeve_error *err) {
-    bool yes = strcmp(value, "yes") == 0;
-    if (!yes && strcmp(value, "no") != 0)
-        return reeve__fail(err, REEVE_E_INVALID,
-                           "redis url: option %s is '%.60s', not yes or no",
-                           name, value);
-    *out = yes;
-    return 0;
-}
-
-static reeve_rc set_tls_verify(parser *p, span raw, const char *value) {
-    const char *ignored = NULL;
-    reeve_rc rc = set_text(&ignored, p, "tls_verify", value);
-    (void)raw;
-    return rc ? rc
-              : parse_bool(&p->url->tls_verify, "tls_verify", value, p->err);
-}
-
-static const struct option {
-    const char *name;
-    set_fn set;
-} options[] = {
-    { "db", set_db }, /* index 0 is also what a path's db marks */
-    { "client_name", set_client_name },
-    { "connect_timeout_ms", set_connect_timeout },
-    { "tls_ca", set_tls_ca },
-    { "tls_cert", set_tls_cert },
-    { "tls_key", set_tls_key },
-    { "tls_server_name", set_tls_server_name },
-    { "tls_verify", set_tls_verify },
-};
-
-static bool span_is(span raw, const char *text) {
-    return raw.size == strlen(text) && memcmp(raw.at, text, raw.size) == 0;
-}
-
-static reeve_rc twice(parser *p, const char *name) {
-    return reeve__fail(p->err, REEVE_E_INVALID, "redis url: %s is given twice",
-                       name);
-}
-
-static reeve_rc add_extra(parser *p, const char *name, const char *value) {
-    reeve__url *url = p->url;
-    if (reeve__url_extra_get(url, name))
-        return twice(p, name);
-    if (url->extra_count == REEVE__URL_EXTRA_COUNT_MAX)
-        return reeve__fail(p->err, REEVE_E_TOO_BIG,
-                           "redis url: more than %d further options",
-                           REEVE__URL_EXTRA_COUNT_MAX);
-    url->extras[url->extra_count++] = (reeve__url_extra){ name, value };
-    return 0;
-}
-
-static reeve_rc set_option(parser *p, span name, span raw) {
-    const char *value = NULL;
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (!span_is(name, options[i].name))
-            continue;
-        if (p->seen & (1u << i))
-            return twice(p, options[i].name);
-        p->seen |= 1u << i;
-        reeve_rc rc = decode(&value, p, raw, options[i].name);
-        return rc ? rc : options[i].set(p, raw, value);
-    }
-    for (const char *const *known = p->extra_names; known && *known; known++) {
-        if (!span_is(name, *known))
-            continue;
-        const char *own = NULL;
-        reeve_rc rc = decode(&own, p, name, "option");
-        rc = rc ? rc : decode(&value, p, raw, *known);
-        return rc ? rc : add_extra(p, own, value);
-    }
-    return reeve__fail(p->err, REEVE_E_INVALID,
-                       "redis url: unknown option '%.*s'", shown(name),
-                       name.at);
-}
-
-static reeve_rc parse_query(parser *p, span query) {
-    const char *at = query.at;
-    const char *end = query.at + query.size;
-    while (at < end) {
-        const char *stop = find(span_of(at, end), '&');
-        span item = span_of(at, stop ? stop : end);
-        at = stop ? stop + 1 : end;
-        if (item.size == 0)
-            continue;
-        const char *equals = find(item, '=');
-        if (!equals)
-            return reeve__fail(p->err, REEVE_E_INVALID,
-                               "redis url: option '%.*s' has no value",
-                               shown(item), item.at);
-        reeve_rc rc = set_option(p, span_of(item.at, equals),
-                                 span_of(equals + 1, item.at + item.size));
-        if (rc)
-            return rc;
-    }
-    if (!p->url->tls_cert != !p->url->tls_key)
-        return bad(p, "tls_cert and tls_key go together");
-    return 0;
-}
-
 /* ---- authority ----------------------------------------------------------- */
 
-static reeve_rc parse_userinfo(parser *p, span info) {
-    const char *colon = find(info, ':');
+static reeve_rc parse_userinfo(reeve__url_parser *p, reeve__span info) {
+    const char *colon = reeve__span_find(info, ':');
     const char *end = info.at + info.size;
-    span user = span_of(info.at, colon ? colon : end);
+    reeve__span user = reeve__span_of(info.at, colon ? colon : end);
     reeve_rc rc = 0;
     if (user.size)
-        rc = decode(&p->url->user, p, user, "user");
+        rc = reeve__url_decode(&p->url->user, p, user, "user");
     if (!rc && colon && (user.size || colon + 1 < end))
-        rc = decode(&p->url->password, p, span_of(colon + 1, end), "password");
+        rc = reeve__url_decode(&p->url->password, p,
+                               reeve__span_of(colon + 1, end), "password");
     return rc;
 }
 
-static reeve_rc parse_port(parser *p, span raw) {
+static reeve_rc parse_port(reeve__url_parser *p, reeve__span raw) {
     int64_t port = 0;
-    if (parse_number(&port, raw, 65535) && port > 0) {
+    if (reeve__url_number(&port, raw, 65535) && port > 0) {
         p->url->port = (int32_t)port;
         return 0;
     }
@@ -356,7 +144,7 @@ static reeve_rc parse_port(parser *p, span raw) {
         return bad(p, "the port is not a number from 1 to 65535");
     return reeve__fail(p->err, REEVE_E_INVALID,
                        "redis url: port %.*s is not from 1 to 65535",
-                       shown(raw), raw.at);
+                       reeve__span_shown(raw), raw.at);
 }
 
 static bool is_host_char(char c, bool v6) {
@@ -368,8 +156,8 @@ static bool is_host_char(char c, bool v6) {
     return (c >= 'a' && c <= 'z') || c == '-' || c == '_';
 }
 
-static reeve_rc set_host(parser *p, span raw, bool v6) {
-    reeve_rc rc = decode(&p->url->host, p, raw, "host");
+static reeve_rc set_host(reeve__url_parser *p, reeve__span raw, bool v6) {
+    reeve_rc rc = reeve__url_decode(&p->url->host, p, raw, "host");
     if (rc)
         return rc;
     const char *host = p->url->host;
@@ -388,51 +176,53 @@ static reeve_rc set_host(parser *p, span raw, bool v6) {
     return 0;
 }
 
-static reeve_rc parse_host_port(parser *p, span raw) {
+static reeve_rc parse_host_port(reeve__url_parser *p, reeve__span raw) {
     const char *end = raw.at + raw.size;
     const char *port_at = NULL;
     reeve_rc rc;
     if (raw.size && raw.at[0] == '[') {
-        const char *close = find(raw, ']');
+        const char *close = reeve__span_find(raw, ']');
         if (!close)
             return bad(p, "the host has '[' without ']'");
         if (close + 1 < end && close[1] != ':')
             return bad(p, "only a port may follow ']'");
         port_at = close + 1 < end ? close + 2 : NULL;
-        rc = set_host(p, span_of(raw.at + 1, close), true);
+        rc = set_host(p, reeve__span_of(raw.at + 1, close), true);
     } else {
-        const char *colon = find(raw, ':');
+        const char *colon = reeve__span_find(raw, ':');
         if (colon && colon != find_last(raw, ':'))
             return bad(p, "an ipv6 address needs brackets");
         port_at = colon ? colon + 1 : NULL;
-        rc = set_host(p, span_of(raw.at, colon ? colon : end), false);
+        rc = set_host(p, reeve__span_of(raw.at, colon ? colon : end), false);
     }
     if (!rc && port_at)
-        rc = parse_port(p, span_of(port_at, end));
+        rc = parse_port(p, reeve__span_of(port_at, end));
     return rc;
 }
 
-static reeve_rc parse_tcp(parser *p, span host, span path) {
-    if (find(path, '@'))
+static reeve_rc parse_tcp(reeve__url_parser *p, reeve__span host,
+                          reeve__span path) {
+    if (reeve__span_find(path, '@'))
         return bad(p, "'@' after the host: write / ? # and @ of a user or "
                       "password as %2F %3F %23 %40");
     reeve_rc rc = parse_host_port(p, host);
     if (rc)
         return rc;
     if (path.size > 1) {
-        p->seen |= 1u; /* a db option would be the second */
-        rc = set_db(p, span_of(path.at + 1, path.at + path.size), NULL);
+        rc = reeve__url_path_db(
+            p, reeve__span_of(path.at + 1, path.at + path.size));
     }
     return rc;
 }
 
-static reeve_rc parse_unix(parser *p, span host, span path) {
+static reeve_rc parse_unix(reeve__url_parser *p, reeve__span host,
+                           reeve__span path) {
     if (host.size)
         return bad(p, "a unix socket url has no host: three slashes, as in "
                       "redis+unix:///run/redis.sock");
     if (path.size < 2)
         return bad(p, "no socket path");
-    reeve_rc rc = decode(&p->url->path, p, path, "socket path");
+    reeve_rc rc = reeve__url_decode(&p->url->path, p, path, "socket path");
     if (!rc && strlen(p->url->path) > REEVE__URL_PATH_BYTES_MAX)
         rc = reeve__fail(p->err, REEVE_E_INVALID,
                          "redis url: socket path has %zu bytes, at most %d",
@@ -440,7 +230,7 @@ static reeve_rc parse_unix(parser *p, span host, span path) {
     return rc;
 }
 
-static void set_label(parser *p) {
+static void set_label(reeve__url_parser *p) {
     reeve__url *url = p->url;
     if (url->path) {
         url->label = url->path;
@@ -454,30 +244,31 @@ static void set_label(parser *p) {
     p->next += size + 1;
 }
 
-static reeve_rc parse_rest(parser *p, int kind, const char *rest) {
-    span all = span_of(rest, rest + strlen(rest));
+static reeve_rc parse_rest(reeve__url_parser *p, int kind, const char *rest) {
+    reeve__span all = reeve__span_of(rest, rest + strlen(rest));
     const char *end = all.at + all.size;
-    const char *question = find(all, '?');
+    const char *question = reeve__span_find(all, '?');
     const char *path_end = question ? question : end;
-    const char *slash = find(span_of(rest, path_end), '/');
+    const char *slash = reeve__span_find(reeve__span_of(rest, path_end), '/');
     const char *path = slash ? slash : path_end;
-    span query = span_of(question ? question + 1 : end, end);
-    const char *at = find_last(span_of(rest, path), '@');
+    reeve__span query = reeve__span_of(question ? question + 1 : end, end);
+    const char *at = find_last(reeve__span_of(rest, path), '@');
     reeve_rc rc = 0;
 
-    if (find(all, '#'))
+    if (reeve__span_find(all, '#'))
         return bad(p, "'#' is written %23");
-    if (find(query, '@'))
+    if (reeve__span_find(query, '@'))
         return bad(p, "'@' after '?': write it as %40, and '?' in a user or "
                       "password as %3F");
     if (at)
-        rc = parse_userinfo(p, span_of(rest, at));
-    span host = span_of(at ? at + 1 : rest, path);
+        rc = parse_userinfo(p, reeve__span_of(rest, at));
+    reeve__span host = reeve__span_of(at ? at + 1 : rest, path);
     if (!rc)
-        rc = kind == KIND_UNIX ? parse_unix(p, host, span_of(path, path_end))
-                               : parse_tcp(p, host, span_of(path, path_end));
+        rc = kind == KIND_UNIX
+                 ? parse_unix(p, host, reeve__span_of(path, path_end))
+                 : parse_tcp(p, host, reeve__span_of(path, path_end));
     if (!rc)
-        rc = parse_query(p, query);
+        rc = reeve__url_query(p, query);
     if (!rc)
         set_label(p);
     return rc;
@@ -524,7 +315,7 @@ reeve_rc reeve__url_parse(reeve__url *out, reeve_env *env, const char *text,
     if (!out->block)
         return reeve__fail_nomem(err);
     out->tls = scheme->kind == KIND_TLS;
-    parser p = {
+    reeve__url_parser p = {
         .url = out,
         .next = out->block,
         .extra_names = extra_names,
@@ -540,19 +331,4 @@ void reeve__url_dispose(reeve__url *url) {
         wipe[i] = 0;
     reeve__free(url->env, url->block);
     *url = (reeve__url){ 0 };
-}
-
-const char *reeve__url_extra_get(const reeve__url *url, const char *name) {
-    for (size_t i = 0; i < url->extra_count; i++)
-        if (strcmp(url->extras[i].name, name) == 0)
-            return url->extras[i].value;
-    return NULL;
-}
-
-reeve_rc reeve__url_extra_bool(bool *out, const reeve__url *url,
-                               const char *name, bool fallback,
-                               reeve_error *err) {
-    const char *value = reeve__url_extra_get(url, name);
-    *out = fallback;
-    return value ? parse_bool(out, name, value, err) : 0;
 }

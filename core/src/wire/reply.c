@@ -1,6 +1,7 @@
 /*
- * What a server's error reply means: classes, messages and redirections. The
- * words are those of Redis and Valkey (src/server.c, createSharedObjects).
+ * Reading replies: values, and what a server's error means: class, message,
+ * redirection. The words are those of Redis and Valkey (src/server.c,
+ * createSharedObjects).
  */
 #include <string.h>
 
@@ -8,6 +9,31 @@
 #include "wire/resp.h"
 
 #define TEXT_BYTES_MAX 160
+
+bool reeve__reply_is_status(const reeve__reply *reply, const char *text) {
+    return reply && reply->type == REEVE__REPLY_STATUS &&
+           reeve__bytes_is(reply->bytes, text);
+}
+
+const reeve__reply *reeve__reply_at(const reeve__reply *reply, size_t index) {
+    if (!reply || reply->type != REEVE__REPLY_ARRAY || index >= reply->count)
+        return NULL;
+    return &reply->elements[index];
+}
+
+bool reeve__reply_int(int64_t *out, const reeve__reply *reply) {
+    if (!reply)
+        return false;
+    if (reply->type == REEVE__REPLY_INTEGER) {
+        *out = reply->integer;
+        return true;
+    }
+    return (reply->type == REEVE__REPLY_STRING ||
+            reply->type == REEVE__REPLY_STATUS) &&
+           reeve__int_parse(out, reply->bytes);
+}
+
+/* ---- error replies ------------------------------------------------------- */
 
 static const struct meaning {
     const char *prefix; /* whole words */
