@@ -34,7 +34,8 @@ bool reeve__json_number(double *out, const struct cJSON *item);
 /* Appends the value in one line, without spaces; integers exact. Nested at most
  * 64 deep. */
 void reeve__json_print(reeve__buf *buf, const struct cJSON *json);
-/* Appends a number in the fewest digits that read back as the same double. */
+/* Appends a number in the fewest of 15 to 17 digits that read back as the same
+ * double; null when it is not finite. */
 void reeve__json_add_number(reeve__buf *buf, double value);
 /* Appends a JSON string literal of valid UTF-8 text. */
 void reeve__json_add_string(reeve__buf *buf, reeve_bytes text);
