@@ -240,7 +240,7 @@ static void times_out_on_silence(void **state) {
     reeve__conn *conn = connected(server);
     reeve_bytes bytes;
     reeve_error err;
-    const int64_t points[] = { 0, in_ms(0), in_ms(SHORT_MS) };
+    const int64_t points[] = { INT64_MIN, 0, in_ms(SHORT_MS) };
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(reeve__conn_read(&bytes, conn, points[i], -1, &err),
                          REEVE_E_TIMEOUT);

@@ -70,10 +70,10 @@ static int poll_ms(reeve_env *env, int64_t by_ns) {
         return reeve__mono_ns(env) < by_ns ? 1 : 0;
     if (by_ns == INT64_MAX)
         return -1;
-    int64_t left_ns = by_ns - reeve__mono_ns(env);
-    if (left_ns <= 0)
+    int64_t now_ns = reeve__mono_ns(env);
+    if (by_ns <= now_ns) /* compared first: by_ns may be INT64_MIN */
         return 0;
-    int64_t left_ms = (left_ns - 1) / REEVE__MS_NS + 1;
+    int64_t left_ms = (by_ns - now_ns - 1) / REEVE__MS_NS + 1;
     return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
