@@ -50,9 +50,8 @@ foreach(folder core contract)
     endif()
 endforeach()
 
-# tests/bench/*.c and tests/e2e/*.c: programs that the drivers there start.
-file(GLOB programs CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/bench/*.c
-     ${REEVE_TESTS_DIR}/e2e/*.c)
+# tests/bench/*.c: programs that the drivers there start.
+file(GLOB programs CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/bench/*.c)
 foreach(source IN LISTS programs)
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
@@ -60,4 +59,18 @@ foreach(source IN LISTS programs)
     set_target_properties(
         ${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
                            ${CMAKE_CURRENT_BINARY_DIR}/programs)
+endforeach()
+
+# tests/e2e/e2e_*.c: the programs that tests/e2e/prove.py starts and kills. They
+# link the shared library, so that they see only what a stranger sees.
+file(GLOB sources CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/e2e/e2e_*.c)
+foreach(source IN LISTS sources)
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source} ${REEVE_TESTS_DIR}/e2e/e2e.c)
+    target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L
+                                               _DEFAULT_SOURCE)
+    target_link_libraries(${name} PRIVATE reeve_warnings reeve pthread)
+    set_target_properties(
+        ${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                           ${CMAKE_CURRENT_BINARY_DIR}/e2e)
 endforeach()
