@@ -5,6 +5,7 @@ VENV ?= .venv
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 30
+FUZZ_RUNS ?= 0
 # Tests to keep, by part of their names: make test T="env thread"
 T ?=
 
@@ -44,8 +45,9 @@ abi: build ## take a new snapshot of the binary interface
 	@tools/setup.sh test
 	REEVE_BUILD_DIR=$(BUILD) python3 tests/lint/check_abidiff.py --write
 
-bench: python ## measure against the peers and print tables
-	$(PY) tests/bench/run.py
+bench: python ## measure and print tables
+	$(call build,build-bench,-DCMAKE_BUILD_TYPE=Release)
+	$(PY) tests/bench/run.py --build build-bench $(BENCH)
 
 wheel: $(VENV)/.dev ## build the wheel and the source package into dist/
 	@rm -rf build/lib*
@@ -57,13 +59,13 @@ install: setup ## install the C library below PREFIX (/usr/local)
 		-DCMAKE_INSTALL_PREFIX=$(PREFIX))
 	cmake --install build-install
 
-fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30)
+fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS
 	@tools/setup.sh fuzz
 	$(call build,build-fuzz,-DCMAKE_BUILD_TYPE=Debug \
 		-DCMAKE_C_COMPILER=clang -DREEVE_TESTS=OFF -DREEVE_FUZZ=ON \
 		-DREEVE_SANITIZE=address,undefined)
 	@python3 tests/run.py --suite fuzz --build build-fuzz \
-		--seconds $(FUZZ_SECONDS) $(T)
+		--seconds $(FUZZ_SECONDS) --runs $(FUZZ_RUNS) $(T)
 
 asan: setup ## run the C suites under AddressSanitizer and UBSan
 	$(call build,build-asan,-DCMAKE_BUILD_TYPE=Debug \
@@ -91,7 +93,7 @@ python: $(VENV)/.reeve ## install the Python package into .venv
 
 clean: ## remove build trees, packages and the virtual environment
 	rm -rf build build-dev build-install build-fuzz build-asan build-tsan \
-		build-valgrind dist $(VENV)
+		build-valgrind build-bench dist $(VENV)
 
 setup:
 	@tools/setup.sh build

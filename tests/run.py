@@ -2,7 +2,8 @@
 `N passed, N failed`. Exit 1 when anything failed.
 
     python3 tests/run.py [--suite c,python,lint,fuzz] [--build DIR]
-                         [--wrapper "valgrind -q"] [--seconds N] [NAME…]
+                         [--wrapper "valgrind -q"] [--seconds N | --runs N]
+                         [NAME…]
 
 NAME… keeps only C tests, fuzz targets and checks whose name contains one of
 them.
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LINT = ROOT / "tests" / "lint"
 C_TIMEOUT_S = 300
 PYTEST_TIMEOUT_S = 3600
+FUZZ_TIMEOUT_S = 7200
 SOURCE_FOLDERS = ("core", "bindings", "tests", "docs/examples")
 
 
@@ -57,6 +59,7 @@ class Plan:
     build: Path
     wrapper: list[str]
     seconds: int
+    runs: int
     names: list[str]
 
     def wants(self, name: str) -> bool:
@@ -240,24 +243,25 @@ def lint_suite(tally: Tally, plan: Plan) -> None:
 
 
 def fuzz_suite(tally: Tally, plan: Plan) -> None:
-    """Each libFuzzer target for plan.seconds, from its seeds; what it finds
-    stays in the build folder."""
+    """Each libFuzzer target for plan.runs inputs or plan.seconds, from its
+    seeds; what it finds stays in the build folder."""
     targets = sorted(path for path in (plan.build / "fuzz").glob("fuzz_*"))
     for target in targets:
         if target.is_file() and plan.wants(target.name):
             found = plan.build / "corpus" / target.name
             found.mkdir(parents=True, exist_ok=True)
             folders = [str(found)]
-            seeds = ROOT / "tests" / "fuzz" / "corpus" / target.name
+            subject = target.name.removeprefix("fuzz_")
+            seeds = ROOT / "tests" / "fuzz" / "corpus" / subject
             folders += [str(seeds)] if seeds.is_dir() else []
             command = [
                 str(target),
-                f"-max_total_time={plan.seconds}",
+                f"-runs={plan.runs}" if plan.runs else f"-max_total_time={plan.seconds}",
                 f"-artifact_prefix={found.parent}/{target.name}-",
                 "-print_final_stats=1",
                 *folders,
             ]
-            out = run(command, plan.seconds + 120)
+            out = run(command, FUZZ_TIMEOUT_S if plan.runs else plan.seconds + 120)
             good = out.code == 0
             show(tally, target.name, (int(good), int(not good), 0), out)
             runs = re.search(r"number_of_executed_units: *(\d+)", out.output)
@@ -296,12 +300,14 @@ def main() -> int:
     parser.add_argument("--build", default="build-dev", type=Path)
     parser.add_argument("--wrapper", default="", help="runs each C test")
     parser.add_argument("--seconds", default=30, type=int, help="per fuzz target")
+    parser.add_argument("--runs", default=0, type=int, help="per fuzz target, instead")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     plan = Plan(
         (ROOT / args.build).resolve(),
         shlex.split(args.wrapper),
         args.seconds,
+        args.runs,
         args.names,
     )
     chosen = args.suite.split(",")
