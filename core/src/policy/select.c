@@ -73,10 +73,13 @@ static void race_init(race *r, const reeve__select *select, int64_t now_ns) {
 static void race_run(race *r, size_t picks) {
     while (picks-- > 0) {
         size_t best = 0;
+        int64_t most = INT64_MIN;
         for (size_t i = 0; i < r->count; i++) {
-            r->credit[i] += r->step[i];
-            if (r->credit[i] > r->credit[best])
-                best = i;
+            int64_t credit = r->credit[i] + r->step[i];
+            r->credit[i] = credit;
+            /* Without a branch: which queue leads cannot be predicted. */
+            best = credit > most ? i : best;
+            most = credit > most ? credit : most;
         }
         r->credit[best] -= r->weight_sum;
         r->picks[best]++;
