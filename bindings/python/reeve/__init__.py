@@ -14,6 +14,8 @@ Run ``reeve worker module:app`` to work on it.
 
 from __future__ import annotations
 
+import logging as _logging
+
 from reeve._app import App
 from reeve._context import Context, current
 from reeve._core import __version__
@@ -48,6 +50,9 @@ from reeve._inspect import QueueInfo, WorkerInfo
 from reeve._job import Attempt, Job, JobFailed, JobInfo, State
 from reeve._retry import Fatal, Retry, RetryLater, Skip, Snooze
 from reeve._task import AsyncTask, BoundTask, Task
+
+# a library is silent until the program configures logging
+_logging.getLogger("reeve").addHandler(_logging.NullHandler())
 
 __all__ = [
     "App",

@@ -68,13 +68,13 @@ class TaskDecorator:
         self._options = options
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     def __call__(self, fn: Callable[..., Any], /) -> AnyTask:
@@ -122,13 +122,13 @@ class App:
     # Tasks
 
     @overload
-    def task(
+    def task(  # type: ignore[overload-overlap]
         self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, R]: ...
     @overload
     def task(self, fn: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
     @overload
-    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
@@ -172,6 +172,15 @@ class App:
         if self._url is None:
             self._url = default_url()
         return self._url
+
+    def rebase(self, url: str, *, prefix: str | None = None) -> None:
+        """Uses another broker from now on; what was open is closed."""
+        if "://" not in url:
+            raise InvalidError("url has no scheme; write redis://, sqlite:///path or mem://name")
+        self.close()
+        self._url = url
+        if prefix is not None:
+            self._prefix = check_name(prefix, "prefix")
 
     @property
     def prefix(self) -> str | None:

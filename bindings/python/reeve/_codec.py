@@ -112,9 +112,7 @@ def _key(key: object) -> str:
 
 def _dumps_plain(value: object) -> bytes:
     try:
-        text = json.dumps(
-            _plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
     except (ValueError, RecursionError) as error:
         if isinstance(error, EncodeError):
@@ -266,9 +264,7 @@ def _decode_tuple(args: tuple[Any, ...]) -> Decoder | None:
         items = _items(value, f"a list of {len(parts)}")
         if len(items) != len(parts):
             raise _wrong(value, f"a list of {len(parts)}")
-        return tuple(
-            v if part is None else part(v) for v, part in zip(items, parts, strict=True)
-        )
+        return tuple(v if part is None else part(v) for v, part in zip(items, parts, strict=True))
 
     return decode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Protocol
 
 from reeve._errors import StateError
@@ -43,7 +43,7 @@ class Run(Protocol):
 
 def from_ms(at_ms: int) -> datetime:
     """An aware datetime in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, timezone.utc)
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
 class Context:

@@ -219,9 +219,7 @@ class Worker:
         self,
         items: Sequence[
             Delivery
-            | tuple[
-                Delivery, int, bytes | None, int, bytes | None, bytes | None, bytes | None
-            ]
+            | tuple[Delivery, int, bytes | None, int, bytes | None, bytes | None, bytes | None]
         ],
         /,
     ) -> None: ...

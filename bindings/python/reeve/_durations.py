@@ -49,9 +49,7 @@ def to_ms(value: Duration, what: str, *, least_ms: int = 0) -> int:
     elif isinstance(value, str):
         ms = _text_ms(value, what)
     else:
-        raise TypeError(
-            f"{what} must be seconds, a timedelta or text, not {type(value).__name__}"
-        )
+        raise TypeError(f"{what} must be seconds, a timedelta or text, not {type(value).__name__}")
     if not math.isfinite(ms):
         raise InvalidError(f"{what} is {value!r}; it must be finite")
     if ms < least_ms:

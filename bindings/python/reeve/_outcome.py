@@ -105,4 +105,3 @@ def result_bytes(task: AnyTask, value: object) -> bytes:
             f"the result of {task.name} has {len(data)} bytes; at most {_core.PAYLOAD_BYTES_MAX}"
         )
     return data
-

@@ -112,9 +112,7 @@ class Retry:
             to_ms(self.base, "base", least_ms=1),
             to_ms(self.cap, "cap", least_ms=1),
             float(self.factor),
-            0
-            if self.max_elapsed is None
-            else to_ms(self.max_elapsed, "max_elapsed", least_ms=1),
+            0 if self.max_elapsed is None else to_ms(self.max_elapsed, "max_elapsed", least_ms=1),
             delays,
         )
 

@@ -30,9 +30,7 @@ _MISSING = _Missing()
 def _is_context(annotation: object) -> bool:
     from reeve._context import Context
 
-    return annotation is Context or (
-        isinstance(annotation, str) and annotation in _CONTEXT_NAMES
-    )
+    return annotation is Context or (isinstance(annotation, str) and annotation in _CONTEXT_NAMES)
 
 
 def _binder_source(params: list[inspect.Parameter]) -> str:
@@ -57,9 +55,7 @@ def _binder_source(params: list[inspect.Parameter]) -> str:
                 star = True
             heads.append(f"{name}=_reeve_missing" if optional else name)
             if optional:
-                lines.append(
-                    f"    if {name} is not _reeve_missing: _reeve_d[{name!r}] = {name}"
-                )
+                lines.append(f"    if {name} is not _reeve_missing: _reeve_d[{name!r}] = {name}")
             else:
                 always.append(f"{name!r}: {name}")
         if p.kind is _Kind.POSITIONAL_ONLY and (
@@ -90,8 +86,8 @@ class Arguments:
         "_keyword_only_call",
         "_params",
         "_required",
-        "_result",
         "_resolved",
+        "_result",
         "bind",
         "names",
         "task",
@@ -116,8 +112,7 @@ class Arguments:
         self._required = frozenset(
             p.name
             for p in params
-            if p.default is p.empty
-            and p.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)
+            if p.default is p.empty and p.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)
         )
         self._keyword_only_call = all(
             p.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY) for p in params
@@ -134,7 +129,9 @@ class Arguments:
         try:
             hints = typing.get_type_hints(self._fn, include_extras=True)
         except (NameError, TypeError, AttributeError) as error:
-            raise UsageError(f"task {self.task}: an annotation cannot be resolved: {error}") from None
+            raise UsageError(
+                f"task {self.task}: an annotation cannot be resolved: {error}"
+            ) from None
         converters: list[tuple[str, _codec.Decoder]] = []
         for p in self._params:
             annotation = hints.get(p.name, Any)
@@ -181,9 +178,7 @@ class Arguments:
                 try:
                     values[name] = convert(values[name])
                 except (ValueError, TypeError) as error:
-                    raise PayloadMismatch(
-                        f"argument {name!r} of {self.task}: {error}"
-                    ) from None
+                    raise PayloadMismatch(f"argument {name!r} of {self.task}: {error}") from None
         if self._keyword_only_call:
             return [], values
         return self._spread(values)

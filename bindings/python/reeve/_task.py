@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, cast
@@ -159,7 +158,10 @@ class BaseTask(BoundTask[P, R_co]):
         arguments = Arguments(fn, self.name)
         super().__init__(app, arguments, kept, frozenset())
         self.queue: str = self._queue
-        functools.update_wrapper(self, fn, updated=())
+        # what functools.update_wrapper would copy; inspect.signature follows __wrapped__
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, name, getattr(fn, name, None))
+        self.__wrapped__ = fn
 
     @property
     def arguments(self) -> Arguments:

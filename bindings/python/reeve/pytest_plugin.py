@@ -1,9 +1,9 @@
 """pytest plugin: the fixture ``reeve_harness``.
 
-    def test_welcome(reeve_harness):
-        h = reeve_harness(app)
-        welcome.enqueue("a@b.c")
-        assert h.run_until_idle() == 1
+def test_welcome(reeve_harness):
+    h = reeve_harness(app)
+    welcome.enqueue("a@b.c")
+    assert h.run_until_idle() == 1
 """
 
 from __future__ import annotations

@@ -134,9 +134,7 @@ class Harness:
         """Stored jobs, of all queues and states unless told otherwise."""
         queues = [queue] if queue is not None else [q.name for q in self.app.queues()]
         states = (state,) if state is not None else _STATES
-        return [
-            info for q in queues for s in states for info in self.app.inspect.iter_jobs(q, s)
-        ]
+        return [info for q in queues for s in states for info in self.app.inspect.iter_jobs(q, s)]
 
     def enqueued(self, task: AnyTask) -> list[JobInfo]:
         """Jobs of a task that have not finished."""

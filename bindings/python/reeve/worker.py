@@ -32,7 +32,6 @@ _log = logging.getLogger("reeve.worker")
 Order = Literal["weighted", "strict"]
 
 _POLL_COUNT = 1024
-_EAGER = sys.version_info >= (3, 12)
 
 Completion: TypeAlias = tuple[
     _core.Delivery, int, bytes | None, int, bytes | None, bytes | None, bytes | None
@@ -304,7 +303,7 @@ class Worker:
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], serial: int) -> None:
         assert self._loop is not None
-        if _EAGER:
+        if sys.version_info >= (3, 12):
             running = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
             if running.done():
                 return

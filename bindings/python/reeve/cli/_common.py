@@ -1,0 +1,154 @@
+"""What the commands share: connection options, output as table, plain text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from reeve import App
+from reeve._job import JobInfo
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def connection(function: F) -> F:
+    """Adds --url and --prefix."""
+    for option in (
+        click.option("--prefix", metavar="NAME", help="Prefix of every key in Redis."),
+        click.option(
+            "--url", metavar="URL", envvar="REEVE_URL", help="Broker: redis://, sqlite:///path."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def json_flag(function: F) -> F:
+    """Adds --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def open_app(url: str | None, prefix: str | None) -> App:
+    """An app without tasks, to look and act."""
+    return App(url, prefix=prefix)
+
+
+def put_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """A rich table on a terminal, aligned text elsewhere. Columns that start with ``>`` are
+    numbers."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    if not texts:
+        click.echo(empty)
+        return
+    if sys.stdout.isatty():
+        _rich_table(columns, texts)
+        return
+    heads = [name.lstrip(">") for name in columns]
+    widths = [max(len(row[i]) for row in [heads, *texts]) for i in range(len(heads))]
+    for row in [heads, *texts]:
+        cells = [
+            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
+            for cell, width, name in zip(row, widths, columns, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _rich_table(columns: Sequence[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+
+    Console().print(make_rich_table(columns, rows))
+
+
+def make_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Any:
+    """A rich Table."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
+    for name in columns:
+        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def show_age(moment: datetime | None) -> str:
+    """``3m`` ago or ``in 3m``; empty for None."""
+    if moment is None:
+        return ""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    span = show_seconds(abs(seconds))
+    return f"in {span}" if seconds < 0 else f"{span} ago"
+
+
+def show_seconds(seconds: float) -> str:
+    """A span in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def job_json(info: JobInfo) -> dict[str, object]:
+    """A job for --json."""
+    return {
+        "id": info.id,
+        "queue": info.queue,
+        "task": info.task,
+        "state": info.state,
+        "args": info.args,
+        "priority": info.priority,
+        "attempts": info.attempts,
+        "max_attempts": info.max_attempts,
+        "crashes": info.crashes,
+        "enqueued_at": _iso(info.enqueued_at),
+        "due_at": _iso(info.due_at),
+        "settled_at": _iso(info.settled_at),
+        "expires_at": _iso(info.expires_at),
+        "reason": info.reason,
+        "error": info.error,
+        "has_result": info.has_result,
+        "result": info.result.decode("utf-8", "replace") if info.has_result else None,
+        "token": info.token,
+        "headers": info.headers,
+        "history": [
+            {
+                "at": _iso(a.at),
+                "attempt": a.attempt,
+                "crash": a.crash,
+                "worker": a.worker,
+                "error_type": a.error_type,
+                "error_message": a.error_message,
+                "traceback": a.traceback,
+            }
+            for a in info.history
+        ],
+    }
+
+
+def parse_args(text: str) -> dict[str, Any]:
+    """A JSON object from the command line."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="--json-args") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter(
+            'must be an object by parameter name, as {"to": "a@b.c"}', param_hint="--json-args"
+        )
+    return value

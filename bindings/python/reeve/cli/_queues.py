@@ -1,0 +1,162 @@
+"""``reeve queues``, ``workers``, ``pause``, ``resume``, ``weight``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+
+import click
+
+from reeve import App, QueueInfo
+from reeve.cli._common import (
+    connection,
+    json_flag,
+    make_rich_table,
+    open_app,
+    put_json,
+    put_table,
+    show_age,
+    show_seconds,
+)
+
+_COLUMNS = (
+    "queue",
+    ">pending",
+    ">active",
+    ">scheduled",
+    ">retry",
+    ">dead",
+    ">completed",
+    ">done",
+    ">failed runs",
+    ">latency",
+    ">weight",
+    "state",
+)
+
+
+def _row(info: QueueInfo) -> list[str]:
+    return [
+        info.name,
+        *map(str, (info.pending, info.active, info.scheduled, info.retry, info.archived)),
+        *map(str, (info.completed, info.done_total, info.failed_total)),
+        show_seconds(info.latency_ms / 1000) if info.latency_ms else "-",
+        str(info.weight) if info.weight else "-",
+        "paused" if info.paused else "",
+    ]
+
+
+def _watch(app: App, interval: float, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        while True:
+            put_json([dataclasses.asdict(info) for info in app.queues()])
+            sys.stdout.flush()
+            time.sleep(interval)
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        while True:
+            table = make_rich_table(_COLUMNS, map(_row, app.queues()))
+            live.update(table, refresh=True)
+            time.sleep(interval)
+
+
+@click.command(epilog="Example:  reeve queues --watch --url redis://localhost")
+@click.option("--watch", is_flag=True, help="Show again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@connection
+@json_flag
+def queues(
+    watch: bool, interval: float, url: str | None, prefix: str | None, as_json: bool
+) -> None:
+    """Show all queues with their counts."""
+    app = open_app(url, prefix)
+    if watch:
+        _watch(app, interval, as_json)
+    elif as_json:
+        put_json([dataclasses.asdict(info) for info in app.queues()])
+    else:
+        put_table(_COLUMNS, map(_row, app.queues()), "no queues yet")
+
+
+@click.command()
+@connection
+@json_flag
+def workers(url: str | None, prefix: str | None, as_json: bool) -> None:
+    """Show live workers."""
+    found = open_app(url, prefix).workers()
+    if as_json:
+        put_json(
+            [
+                {
+                    **dataclasses.asdict(w),
+                    "started_at": w.started_at.isoformat(),
+                    "beat_at": w.beat_at.isoformat(),
+                }
+                for w in found
+            ]
+        )
+        return
+    put_table(
+        ("worker", "host", ">pid", "started", "seen", ">active", ">done", ">failed", "queues"),
+        [
+            [
+                w.id,
+                w.host,
+                str(w.pid),
+                show_age(w.started_at),
+                show_age(w.beat_at),
+                f"{w.active}/{w.concurrency}",
+                str(w.done),
+                str(w.failed),
+                w.queues,
+            ]
+            for w in found
+        ],
+        "no workers",
+    )
+
+
+def _said(as_json: bool, text: str, **values: object) -> None:
+    if as_json:
+        put_json(values)
+    else:
+        click.echo(text)
+
+
+@click.command()
+@click.argument("queue")
+@connection
+@json_flag
+def pause(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None:
+    """Stop claiming from QUEUE; running jobs go on."""
+    open_app(url, prefix).inspect.pause(queue)
+    _said(as_json, f"{queue} is paused", queue=queue, paused=True)
+
+
+@click.command()
+@click.argument("queue")
+@connection
+@json_flag
+def resume(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None:
+    """Claim from QUEUE again."""
+    open_app(url, prefix).inspect.resume(queue)
+    _said(as_json, f"{queue} is resumed", queue=queue, paused=False)
+
+
+@click.command(epilog="Example:  reeve weight mail 6")
+@click.argument("queue")
+@click.argument("weight", type=click.IntRange(0, 1000))
+@connection
+@json_flag
+def weight(queue: str, weight: int, url: str | None, prefix: str | None, as_json: bool) -> None:
+    """Set the WEIGHT of QUEUE on all workers, at once; 0 = each worker's own."""
+    open_app(url, prefix).inspect.set_weight(queue, weight)
+    _said(as_json, f"{queue} has weight {weight or 'by worker'}", queue=queue, weight=weight)

@@ -1,0 +1,162 @@
+"""``reeve worker module:app``."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from reeve import App
+from reeve._durations import to_ms
+from reeve._supervisor import Supervisor, child_command, die_with_parent
+from reeve.worker import Worker, WorkerOptions
+
+_LEVELS = ["debug", "info", "warning", "error"]
+
+
+def load_app(target: str) -> App:
+    """The App that ``module`` or ``module:name`` names."""
+    module_name, _, name = target.partition(":")
+    if module_name.endswith(".py"):
+        module_name = module_name[:-3].replace("/", ".")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise click.UsageError(
+            f"there is no module {module_name} in {here} or on the path"
+        ) from None
+    if name:
+        found = getattr(module, name, None)
+        if not isinstance(found, App):
+            raise click.UsageError(f"{module_name} has no App called {name}")
+        return found
+    apps = [value for value in vars(module).values() if isinstance(value, App)]
+    if len(set(map(id, apps))) != 1:
+        raise click.UsageError(
+            f"{module_name} has {len(apps)} Apps; name one, as {module_name}:app"
+        )
+    return apps[0]
+
+
+def parse_queues(text: str | None) -> dict[str, int] | None:
+    """``mail=6,default=3`` → weights; a queue without one has 1."""
+    if text is None:
+        return None
+    weights: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, weight = part.strip().partition("=")
+        if not name or (equals and not weight.isdecimal()):
+            raise click.BadParameter(
+                f"{part!r}; write name=weight, as mail=6,default=3", param_hint="--queues"
+            )
+        weights[name] = int(weight) if equals else 1
+    return weights
+
+
+@click.command(
+    epilog="Examples:  reeve worker shop.tasks:app -c 50  |  "
+    "reeve worker app --processes 4 --queues mail=6,default=3"
+)
+@click.argument("app", metavar="MODULE[:APP]")
+@click.option(
+    "-c",
+    "--concurrency",
+    type=int,
+    default=10,
+    show_default=True,
+    help="Jobs at a time in each process.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Worker processes; with more than one, a supervisor keeps them alive.",
+)
+@click.option("--queues", metavar="LIST", help="mail=6,default=3; default: the tasks' queues.")
+@click.option(
+    "--order",
+    type=click.Choice(["weighted", "strict"]),
+    default="weighted",
+    show_default=True,
+    help="By weight, or the first queue first.",
+)
+@click.option(
+    "--lease", metavar="SPAN", help="A dead worker's jobs run elsewhere after this; default 30s."
+)
+@click.option(
+    "--grace",
+    metavar="SPAN",
+    default="25s",
+    show_default=True,
+    help="A stop waits this long for running jobs.",
+)
+@click.option(
+    "--url", metavar="URL", envvar="REEVE_WORKER_URL", help="Broker, instead of the app's."
+)
+@click.option("--prefix", metavar="NAME", help="Prefix of every key in Redis.")
+@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
+@click.option("--supervise", is_flag=True, help="A supervisor also for one process.")
+@click.option("--worker-id", metavar="ID", hidden=True)
+def worker(
+    app: str,
+    concurrency: int,
+    processes: int,
+    queues: str | None,
+    order: str,
+    lease: str | None,
+    grace: str,
+    url: str | None,
+    log_level: str,
+    supervise: bool,
+    worker_id: str | None,
+    prefix: str | None,
+) -> None:
+    """Work on the tasks of an app until SIGTERM or Ctrl-C (twice: at once)."""
+    die_with_parent()
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    loaded = load_app(app)
+    if url is not None or prefix is not None:
+        loaded.rebase(url or loaded.url, prefix=prefix)
+    options: dict[str, Any] = {"concurrency": concurrency, "queues": queues, "order": order}
+    options |= {"lease": lease, "grace": grace}
+    grace_s = to_ms(grace, "grace") / 1000
+    if worker_id is None and (processes > 1 or supervise):
+        options |= {"log-level": log_level, "prefix": prefix}
+        _supervise(loaded, app, options, processes, grace_s)
+        return
+    settings: WorkerOptions = {**options, "queues": parse_queues(queues), "id": worker_id}  # type: ignore[typeddict-item]
+    Worker(loaded, **settings).run()
+
+
+def _supervise(
+    app: App, target: str, options: dict[str, Any], processes: int, grace: float
+) -> None:
+    supervisor = Supervisor(
+        app,
+        lambda worker_id: child_command(target, options, worker_id),
+        processes,
+        grace=grace,
+        # not on the command line: others can read that, and a URL may hold a password
+        env={"REEVE_WORKER_URL": app.url},
+    )
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        supervisor.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    supervisor.run()

@@ -1,0 +1,1 @@
+"""``reeve demo``: every file of a folder becomes a job."""
