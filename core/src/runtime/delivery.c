@@ -64,8 +64,7 @@ static void dispose(reeve_delivery *dlv) {
     }
     if (dlv->readable)
         reeve__envelope_dispose(&dlv->envelope);
-    reeve__buf_dispose(&dlv->rewritten);
-    reeve__free(env, dlv->result);
+    reeve__sealed_dispose(&dlv->sealed, env);
     if (dlv->claim && --dlv->claim->members == 0)
         reeve__free(env, dlv->claim);
     reeve__free(env, dlv);
@@ -92,7 +91,7 @@ reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
     dlv->claimed_at_ms = row->now_at_ms;
     dlv->lease_ms = row->lease_ms > 0 ? row->lease_ms : worker->lease_ms;
     dlv->refs = 1;
-    reeve__buf_init(&dlv->rewritten, env);
+    reeve__sealed_init(&dlv->sealed, env);
     reeve_rc rc = reeve__envelope_decode(&dlv->envelope, env, dlv->stored, why);
     dlv->readable = rc == 0;
     if (rc == REEVE_E_NOMEM) {

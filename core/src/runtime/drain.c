@@ -15,7 +15,7 @@ static const reeve_outcome requeue = {
 
 static void requeue_live(reeve_worker *worker, reeve_delivery *dlv,
                          bool started) {
-    reeve__verdict_make(dlv, &requeue, started, REEVE__REASON_NONE);
+    reeve__seal(&dlv->sealed, dlv, &requeue, started, REEVE__REASON_NONE);
     reeve__outbox_add(worker, dlv);
 }
 

@@ -128,29 +128,49 @@ static reeve_rc outcome_or_fatal(reeve_outcome *out, const reeve_outcome *given,
     return rc;
 }
 
-/* Whether the fetcher has a reason to wake before its time. */
-static bool wants_fetch(const reeve_worker *worker, size_t live_before) {
-    return worker->outbox.count == 1 ||
-           worker->outbox.count >= worker->settle_count ||
-           live_before >= worker->concurrency ||
+/* Whether the fetcher has a reason to wake before its time: the outbox is new
+ * or ripe, there is room again, or it drains. */
+static bool wants_fetch(const reeve_worker *worker, bool was_full,
+                        size_t added) {
+    return worker->outbox.count <= added ||
+           worker->outbox.count >= worker->settle_count || was_full ||
            worker->phase != REEVE__PHASE_RUN;
 }
 
-static void give_back(reeve_worker *worker, reeve_delivery *dlv) {
-    size_t live_before = worker->live_count;
-    if (!dlv->settled)
-        reeve__outbox_add(worker, dlv);
-    dlv->handed = false;
-    if (wants_fetch(worker, live_before))
-        reeve__fetch_ring(worker);
-    reeve__delivery_unref(dlv);
+#define CHUNK_COUNT 32
+
+/* Verdicts of one chunk are made outside the lock; a timeout may settle a
+ * delivery meanwhile, then its own verdict stands and this one is dropped. One
+ * that was told to stop has been settled already.
+ * Returns the first outcome's error. */
+static reeve_rc seal_chunk(reeve__sealed *sealed, reeve_worker *worker,
+                           const reeve_completion *items, size_t count,
+                           reeve_error *err) {
+    reeve_rc first = 0;
+    for (size_t i = 0; i < count; i++) {
+        reeve_error own = { 0 };
+        reeve_outcome outcome;
+        reeve_rc rc = outcome_or_fatal(&outcome, items[i].outcome, &own,
+                                       first ? NULL : err);
+        first = first ? first : rc;
+        reeve__sealed_init(&sealed[i], worker->env);
+        if (!reeve_delivery_cancel_reason(items[i].delivery))
+            reeve__seal(&sealed[i], items[i].delivery, &outcome, true, 0);
+    }
+    return first;
 }
 
-static bool is_settled(reeve_worker *worker, const reeve_delivery *dlv) {
-    reeve__lock(&worker->mutex);
-    bool settled = dlv->settled;
-    reeve__unlock(&worker->mutex);
-    return settled;
+/* Holds: worker->mutex. */
+static void give_back(reeve_worker *worker, reeve_delivery *dlv,
+                      reeve__sealed *sealed) {
+    if (dlv->settled) {
+        reeve__sealed_dispose(sealed, worker->env);
+    } else {
+        dlv->sealed = *sealed; /* its own is empty until now */
+        reeve__outbox_add(worker, dlv);
+    }
+    dlv->handed = false;
+    reeve__delivery_unref(dlv);
 }
 
 reeve_rc reeve_worker_complete_many(reeve_worker *worker,
@@ -163,40 +183,23 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
     if (worker->fork_count != reeve__fork_count())
         return reeve__fail(err, REEVE_E_FORKED,
                            "worker %s belongs to another process", worker->id);
-    reeve_rc first = 0;
     for (size_t i = 0; i < count; i++) {
-        reeve_delivery *dlv = items[i].delivery;
-        if (!dlv)
+        if (!items[i].delivery)
             return reeve__fail(err, REEVE_E_USAGE, "delivery %zu is NULL", i);
-        reeve_error own = { 0 };
-        reeve_outcome outcome;
-        reeve_rc rc = outcome_or_fatal(&outcome, items[i].outcome, &own,
-                                       first ? NULL : err);
-        if (rc && !first)
-            first = rc;
-        /* A verdict is made outside the lock, into a delivery that a timeout
-         * may settle meanwhile: make it aside and move it in. */
-        reeve_delivery aside = {
-            .worker = worker,
-            .id = dlv->id,
-            .stored = dlv->stored,
-            .envelope = dlv->envelope,
-            .token = dlv->token,
-        };
-        reeve__buf_init(&aside.rewritten, worker->env);
-        if (!is_settled(worker, dlv))
-            reeve__verdict_make(&aside, &outcome, true, 0);
+    }
+    reeve_rc first = 0;
+    for (size_t at = 0; at < count; at += CHUNK_COUNT) {
+        size_t size = count - at < CHUNK_COUNT ? count - at : CHUNK_COUNT;
+        reeve__sealed sealed[CHUNK_COUNT];
+        reeve_rc rc =
+            seal_chunk(sealed, worker, items + at, size, first ? NULL : err);
+        first = first ? first : rc;
         reeve__lock(&worker->mutex);
-        if (!dlv->settled) {
-            reeve__buf_dispose(&dlv->rewritten);
-            dlv->settle = aside.settle;
-            dlv->rewritten = aside.rewritten;
-            dlv->result = aside.result;
-        } else {
-            reeve__buf_dispose(&aside.rewritten);
-            reeve__free(worker->env, aside.result);
-        }
-        give_back(worker, dlv);
+        bool was_full = worker->live_count >= worker->concurrency;
+        for (size_t i = 0; i < size; i++)
+            give_back(worker, items[at + i].delivery, &sealed[i]);
+        if (wants_fetch(worker, was_full, size))
+            reeve__fetch_ring(worker);
         reeve__unlock(&worker->mutex);
     }
     return first;

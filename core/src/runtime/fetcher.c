@@ -66,19 +66,19 @@ static void settle_unstarted(reeve_delivery *dlv, const reeve_error *why,
                              int64_t now_at_ms) {
     reeve_worker *worker = dlv->worker;
     reeve_error err = { 0 };
-    dlv->settle = (reeve__settle){ .id = dlv->id, .token = dlv->token };
+    dlv->sealed.settle = (reeve__settle){ .id = dlv->id, .token = dlv->token };
     if (!dlv->stored.size) {
-        dlv->settle.to_state = REEVE_STATE_NONE; /* debris */
+        dlv->sealed.settle.to_state = REEVE_STATE_NONE; /* debris */
         return;
     }
     if (dlv->readable) {
         static const reeve_outcome none = { .size = (uint32_t)sizeof none };
-        reeve__verdict_make(dlv, &none, false, REEVE__REASON_DEADLINE);
+        reeve__seal(&dlv->sealed, dlv, &none, false, REEVE__REASON_DEADLINE);
         return;
     }
-    if (reeve__settlement_unreadable(&dlv->settle, &dlv->rewritten, dlv->stored,
-                                     now_at_ms, why->message, &worker->archive,
-                                     &err))
+    if (reeve__settlement_unreadable(
+            &dlv->sealed.settle, &dlv->sealed.rewritten, dlv->stored, now_at_ms,
+            why->message, &worker->archive, &err))
         reeve__log(worker->env, REEVE_LOG_ERROR,
                    "unreadable task %.*s is archived as it is: %s",
                    (int)dlv->id.size, dlv->id.data, err.message);
@@ -156,7 +156,7 @@ static void take_outbox(reeve_worker *worker) {
             break;
         scratch->sending[scratch->sending_count++] = dlv;
         if (!dlv->resent)
-            dlv->settle.last_of_token = --dlv->claim->unsettled == 0;
+            dlv->sealed.settle.last_of_token = --dlv->claim->unsettled == 0;
     }
 }
 
@@ -169,7 +169,8 @@ static size_t build_turns(reeve_worker *worker, bool claims) {
         size_t start = settle_at;
         for (size_t i = 0; i < scratch->sending_count; i++) {
             if (scratch->sending[i]->queue_index == q)
-                scratch->settles[settle_at++] = scratch->sending[i]->settle;
+                scratch->settles[settle_at++] =
+                    scratch->sending[i]->sealed.settle;
         }
         size_t quota = claims ? scratch->quotas[q] : 0;
         if (settle_at == start && !quota)
@@ -189,7 +190,7 @@ static size_t build_turns(reeve_worker *worker, bool claims) {
 static void count_stored(reeve_worker *worker, const reeve_delivery *dlv,
                          int32_t code) {
     reeve_worker_stats *stats = &worker->stats;
-    const reeve__settle *settle = &dlv->settle;
+    const reeve__settle *settle = &dlv->sealed.settle;
     if (code == REEVE_E_LEASE_LOST && !dlv->resent) {
         stats->lease_lost++;
         reeve__log(worker->env, REEVE_LOG_WARN,

@@ -68,32 +68,41 @@ void reeve__live_lose(reeve_worker *worker, reeve_delivery *dlv) {
     reeve__delivery_unref(dlv);
 }
 
+void reeve__sealed_init(reeve__sealed *sealed, reeve_env *env) {
+    memset(sealed, 0, sizeof *sealed);
+    reeve__buf_init(&sealed->rewritten, env);
+}
+
+void reeve__sealed_dispose(reeve__sealed *sealed, reeve_env *env) {
+    reeve__buf_dispose(&sealed->rewritten);
+    reeve__free(env, sealed->result);
+    sealed->result = NULL;
+}
+
 /* The outcome's result lives only for the call: keep a copy. */
-static void keep_result(reeve_delivery *dlv) {
-    reeve__settle *settle = &dlv->settle;
+static void keep_result(reeve__sealed *sealed, const reeve_delivery *dlv) {
+    reeve__settle *settle = &sealed->settle;
     if (!settle->has_result)
         return;
-    dlv->result = reeve__strndup(dlv->worker->env, settle->result.data,
-                                 settle->result.size);
-    if (dlv->result) {
-        settle->result.data = dlv->result;
+    reeve_env *env = dlv->worker->env;
+    sealed->result =
+        reeve__strndup(env, settle->result.data, settle->result.size);
+    if (sealed->result) {
+        settle->result.data = sealed->result;
         return;
     }
     settle->has_result = false;
     settle->result = (reeve_bytes){ 0 };
-    reeve__log(dlv->worker->env, REEVE_LOG_ERROR,
+    reeve__log(env, REEVE_LOG_ERROR,
                "out of memory: result of task %.*s is not kept",
                (int)dlv->id.size, dlv->id.data);
 }
 
-void reeve__verdict_make(reeve_delivery *dlv, const reeve_outcome *outcome,
-                         bool started, int32_t reason) {
+void reeve__seal(reeve__sealed *sealed, const reeve_delivery *dlv,
+                 const reeve_outcome *outcome, bool started, int32_t reason) {
     reeve_worker *worker = dlv->worker;
     reeve_error err = { 0 };
-    memset(&dlv->settle, 0, sizeof dlv->settle);
-    reeve__buf_clear(&dlv->rewritten);
-    dlv->settle.id = dlv->id;
-    dlv->settle.token = dlv->token;
+    sealed->settle = (reeve__settle){ .id = dlv->id, .token = dlv->token };
     reeve__settlement_input in = {
         .env = worker->env,
         .envelope = &dlv->envelope,
@@ -105,13 +114,12 @@ void reeve__verdict_make(reeve_delivery *dlv, const reeve_outcome *outcome,
         .now_at_ms = reeve__worker_server_now(worker),
         .archive = worker->archive,
     };
-    reeve_rc rc =
-        reeve__settlement_decide(&dlv->settle, &dlv->rewritten, &in, &err);
-    if (rc)
+    if (reeve__settlement_decide(&sealed->settle, &sealed->rewritten, &in,
+                                 &err))
         reeve__log(worker->env, REEVE_LOG_ERROR,
                    "task %.*s moves on without its history: %s",
                    (int)dlv->id.size, dlv->id.data, err.message);
-    keep_result(dlv);
+    keep_result(sealed, dlv);
 }
 
 void reeve__outbox_add(reeve_worker *worker, reeve_delivery *dlv) {

@@ -47,8 +47,8 @@ static void time_out(reeve_worker *worker, reeve_delivery *dlv) {
     reeve__cancel(worker, dlv,
                   deadline ? REEVE_CANCEL_DEADLINE : REEVE_CANCEL_TIMEOUT);
     watch_overrun(worker, dlv);
-    reeve__verdict_make(dlv, &outcome, dlv->handed,
-                        deadline ? REEVE__REASON_DEADLINE : REEVE__REASON_NONE);
+    reeve__seal(&dlv->sealed, dlv, &outcome, dlv->handed,
+                deadline ? REEVE__REASON_DEADLINE : REEVE__REASON_NONE);
     reeve__outbox_add(worker, dlv);
     reeve__fetch_ring(worker);
 }

@@ -32,6 +32,13 @@ typedef struct reeve__claim {
     size_t members;   /* deliveries that point here */
 } reeve__claim;
 
+/* A verdict on its way to the broker, with the bytes it borrows. */
+typedef struct reeve__sealed {
+    reeve__settle settle;
+    reeve__buf rewritten;
+    char *result;
+} reeve__sealed;
+
 typedef struct reeve__extra {
     struct reeve__extra *next;
     max_align_t bytes[];
@@ -66,10 +73,7 @@ struct reeve_delivery {
     int64_t stuck_by_ns;
     struct reeve_delivery *overrun_next;
 
-    /* Its verdict on the way to the broker. */
-    reeve__settle settle;
-    reeve__buf rewritten;
-    char *result;
+    reeve__sealed sealed; /* once settled */
 };
 
 typedef struct reeve__delivery_list {
@@ -208,9 +212,11 @@ void reeve__list_prepend(reeve__delivery_list *list,
 /* --- outbox.c: verdicts on their way. Holds: worker->mutex. --- */
 void reeve__live_add(reeve_worker *worker, reeve_delivery *dlv);
 void reeve__live_remove(reeve_worker *worker, reeve_delivery *dlv);
-/* Decides a verdict for dlv (settle, rewritten, result), without locks. */
-void reeve__verdict_make(reeve_delivery *dlv, const reeve_outcome *outcome,
-                         bool started, int32_t reason);
+/* Decides a verdict for dlv into sealed (initialised), without locks. */
+void reeve__seal(reeve__sealed *sealed, const reeve_delivery *dlv,
+                 const reeve_outcome *outcome, bool started, int32_t reason);
+void reeve__sealed_init(reeve__sealed *sealed, reeve_env *env);
+void reeve__sealed_dispose(reeve__sealed *sealed, reeve_env *env);
 /* Gives dlv to a handler: one more reference, its timeout starts. */
 void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv);
 /* The lease is another's now: dlv is no longer live and has no verdict. */
