@@ -9,8 +9,10 @@
 #include "support/failing_alloc.h"
 #include "support/fault_server.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,6 +117,55 @@ static void tries_every_address(void **state) {
     if (open_url(text, in_ms(LONG_MS), &err))
         fail_msg("%s", err.message);
     fault_server_stop(server);
+}
+
+/* A listener whose queue is full drops what knocks: the black hole. */
+typedef struct black_hole {
+    int fd;
+    int port;
+    reeve__conn *queued[16];
+    int count;
+} black_hole;
+
+static reeve_rc knock(black_hole *hole, int wake_fd, reeve_error *err) {
+    char text[64];
+    reeve__url url;
+    reeve__conn *conn = NULL;
+    snprintf(text, sizeof text, "redis://127.0.0.1:%d", hole->port);
+    assert_int_equal(reeve__url_parse(&url, NULL, text, NULL, NULL), 0);
+    reeve_rc rc =
+        reeve__conn_open(&conn, NULL, &url, in_ms(SHORT_MS), wake_fd, err);
+    reeve__url_dispose(&url);
+    if (!rc)
+        hole->queued[hole->count++] = conn;
+    return rc;
+}
+
+static void names_a_black_hole(void **state) {
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    socklen_t size = sizeof address;
+    black_hole hole = { .fd = socket(AF_INET, SOCK_STREAM, 0) };
+    reeve__wakefd wake;
+    reeve_error err;
+    reeve_rc rc = 0;
+    (void)state;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(hole.fd, (const struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(hole.fd, 0), 0);
+    assert_int_equal(getsockname(hole.fd, (struct sockaddr *)&address, &size),
+                     0);
+    hole.port = ntohs(address.sin_port);
+    while (!rc && hole.count < 16)
+        rc = knock(&hole, -1, &err);
+    assert_int_equal(rc, REEVE_E_TIMEOUT);
+    assert_non_null(strstr(err.message, ": no answer in time"));
+    assert_int_equal(reeve__wakefd_open(&wake, NULL), 0);
+    reeve__wakefd_ring(&wake);
+    assert_int_equal(knock(&hole, wake.fd, &err), REEVE__WOKEN);
+    reeve__wakefd_close(&wake);
+    while (hole.count > 0)
+        reeve__conn_close(hole.queued[--hole.count]);
+    close(hole.fd);
 }
 
 /* ---- replies ------------------------------------------------------------- */
@@ -493,6 +544,7 @@ int main(void) {
         cmocka_unit_test(names_a_refused_connection),
         cmocka_unit_test(names_what_cannot_be_reached),
         cmocka_unit_test(tries_every_address),
+        cmocka_unit_test(names_a_black_hole),
         cmocka_unit_test(survives_a_cut_at_every_byte),
         cmocka_unit_test(takes_slow_bytes),
         cmocka_unit_test(names_the_peer_of_garbage),

@@ -196,15 +196,27 @@ static void refuses(void **state) {
 /* Every way of getting the separators wrong around a password. */
 static void never_shows_a_password(void **state) {
     static const char *const texts[] = {
-        "redis://:s3cret@",          "redis://:s3cret",
-        "redis://u:s3cret",          "redis://u:x/s3cret@h",
-        "redis://u:x?s3cret@h",      "redis://u:x#s3cret@h",
-        "redis://u:x@h:0?s3cret@h",  "redis://u:s3cret%zz@h",
-        "redis://u:s3cret@h:99999",  "redis://u:s3cret@h?bad=1",
-        "redis://u:s3cret@h/x",      "redis://u:a@s3cret/b@h",
-        "redis+unix://u:s3cret@",    "redis+unix://u:s3cret@x/y",
-        "redis+cluster://:s3cret@h", "redis://u:s3cret@h h",
-        "redis://u:a@b:s3cret/@h",   "rediss://u:s3cret@h?tls_key=x",
+        "redis://:s3cret@",
+        "redis://:s3cret",
+        "redis://u:s3cret",
+        "redis://u:x/s3cret@h",
+        "redis://u:x?s3cret@h",
+        "redis://u:x#s3cret@h",
+        "redis://u:x@h:0?s3cret@h",
+        "redis://u:s3cret%zz@h",
+        "redis://u:s3cret@h:99999",
+        "redis://u:s3cret@h?bad=1",
+        "redis://u:s3cret@h/x",
+        "redis://u:a@s3cret/b@h",
+        "redis+unix://u:s3cret@",
+        "redis+unix://u:s3cret@x/y",
+        "redis+cluster://:s3cret@h",
+        "redis://u:s3cret@h h",
+        "redis://u:1/s3cret@h",
+        "redis://u:1?s3cret@h",
+        "redis://u:1?db=s3cret@h",
+        "redis://u:a@b:s3cret/@h",
+        "rediss://u:s3cret@h?tls_key=x",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
