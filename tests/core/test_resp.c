@@ -1,6 +1,6 @@
 /*
- * RESP: commands byte for byte, replies cut at every byte, bounds, and what each
- * server error means.
+ * RESP: commands byte for byte, replies cut at every byte, bounds, and what
+ * each server error means.
  */
 #include "wire/resp.h"
 

@@ -1,8 +1,9 @@
 /*
- * RESP decoder around hiredis's reader. The only file that sees hiredis. The reader's object callbacks build our views straight into one
- * arena a reply, so a reply costs a handful of allocations, is freed at once,
- * and every bound is checked before memory is spent. Same source for hiredis
- * 0.14 and 1.x; RESP3 types are refused (we never say HELLO 3).
+ * RESP decoder around hiredis's reader, and the only file that sees hiredis.
+ * The reader's object callbacks build our views straight into one arena a
+ * reply, so a reply costs a handful of allocations, is freed at once, and every
+ * bound is checked before memory is spent. Same source for hiredis 0.14 and
+ * 1.x; RESP3 types are refused (we never say HELLO 3).
  */
 #include "wire/resp.h"
 

@@ -80,7 +80,7 @@ bool reeve__reply_int(int64_t *out, const reeve__reply *reply);
 
 /* ---- error replies ------------------------------------------------------ */
 
-/* What a server's error asks of us, and the code that reeve__reply_fail gives. */
+/* What a server's error asks of us, and reeve__reply_fail's code. */
 enum reeve__reply_error {
     REEVE__REPLY_FINE = 0, /* not an error reply */
     REEVE__REPLY_NOSCRIPT, /* SERVER; load the script and repeat */

@@ -48,7 +48,8 @@ struct reeve__route {
     int64_t connects; /* successful ones; reconnects are connects - 1 */
 };
 
-/* New route for the url's topology. Connects nothing. Errors: INVALID, NOMEM. */
+/* New route for the url's topology. Connects nothing. Errors: INVALID,
+ * NOMEM. */
 reeve_rc reeve__route_open(reeve__route **out, reeve_env *env,
                            const reeve__route_options *options,
                            reeve_error *err);

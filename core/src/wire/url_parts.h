@@ -1,5 +1,5 @@
 /*
- * What url.c and url_options.c share: the parser's state and pieces of raw text.
+ * What url.c and url_options.c share: the parser's state, pieces of raw text.
  */
 #ifndef REEVE_SRC_WIRE_URL_PARTS_H
 #define REEVE_SRC_WIRE_URL_PARTS_H
