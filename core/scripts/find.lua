@@ -9,6 +9,7 @@
 --@include lib/now.lua
 --@include lib/place.lua
 --@include lib/state.lua
+--@include lib/claim.lua
 local id = ARGV[1]
 local k = { tasks = KEYS[1], ranked = KEYS[2], scheduled = KEYS[3],
     active = KEYS[4], retry = KEYS[5], completed = KEYS[6],
@@ -19,11 +20,14 @@ local token, worker, lease_ms, result = 0, '', 0, false
 if state == 3 then
     token = score
     score = 5
-    local rest
-    worker, lease_ms, rest = string.match(
-        redis.call('HGET', KEYS[8], token) or '', '^(%S+) (%d+)( .+)$')
-    for name, priority in string.gmatch(rest or '', '([^ |]+)|?(%d?)') do
-        if name == id then score = tonumber(priority) or 5 end
+    for _, member in ipairs({ token, token .. '+' }) do
+        local holder, ms, ids, priorities =
+            claim_read(redis.call('HGET', KEYS[8], member))
+        for i, name in ipairs(ids) do
+            if name == id then
+                worker, lease_ms, score = holder, ms, priorities[i]
+            end
+        end
     end
 elseif state == 2 then
     score = score and rank_priority(tonumber(score)) or 5
@@ -31,4 +35,4 @@ elseif state == 8 then
     result = redis.call('HGET', KEYS[9], id)
 end
 return { now_ms(), state, redis.call('HGET', k.tasks, id), score, token,
-    worker or '', lease_ms or 0, result }
+    worker, lease_ms, result }

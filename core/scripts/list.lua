@@ -10,6 +10,7 @@
 -- Moves: none.
 --@include lib/now.lua
 --@include lib/place.lua
+--@include lib/claim.lua
 local state = ARGV[1]
 local offset, max = tonumber(ARGV[2]), tonumber(ARGV[3])
 if not offset or not max or offset < 0 or max < 1 or max > 1000 then
@@ -79,10 +80,11 @@ end
 local function from_active()
     local skip = offset
     local order = redis.call('ZRANGE', KEYS[11], 0, -1)
-    for _, token in ipairs(order) do
-        local worker, lease_ms, rest = string.match(
-            redis.call('HGET', KEYS[12], token) or '', '^(%S+) (%d+) (.+)$')
-        for id, priority in string.gmatch(rest or '', '([^ |]+)|?(%d?)') do
+    for _, member in ipairs(order) do
+        local token = token_of(member)
+        local worker, lease_ms, named, priorities =
+            claim_read(redis.call('HGET', KEYS[12], member))
+        for i, id in ipairs(named) do
             if redis.call('HGET', KEYS[7], id) == token then
                 if skip > 0 then
                     skip = skip - 1
@@ -93,7 +95,7 @@ local function from_active()
                 else
                     ids[#ids + 1] = id
                     local n = #ids
-                    scores[n] = tonumber(priority) or 5
+                    scores[n] = priorities[i]
                     tokens[n], workers[n], leases[n] = token, worker, lease_ms
                 end
             end

@@ -8,6 +8,7 @@
 --      priority.
 -- Moves: none.
 --@include lib/now.lua
+--@include lib/claim.lua
 local max = tonumber(ARGV[1])
 if not max or max < 1 or max > 1000 then
     return redis.error_reply('ERR reclaim: count must be 1 to 1000')
@@ -30,14 +31,9 @@ else
 end
 
 local out, full, gone, listed = { now, 0, 0 }, false, {}, 0
-for t, token in ipairs(tokens) do
-    local worker, lease_ms, rest =
-        string.match(claims[t] or '', '^(%S+) (%d+) (.+)$')
-    local ids, priorities = {}, {}
-    for id, priority in string.gmatch(rest or '', '([^ |]+)|?(%d?)') do
-        ids[#ids + 1] = id
-        priorities[#ids] = tonumber(priority) or 5
-    end
+for t, member in ipairs(tokens) do
+    local token = token_of(member)
+    local worker, lease_ms, ids, priorities = claim_read(claims[t])
     local held = #ids > 0 and redis.call('HMGET', KEYS[1], unpack(ids)) or {}
     local live = false
     for i, id in ipairs(ids) do
@@ -53,7 +49,7 @@ for t, token in ipairs(tokens) do
             listed = listed + 1
         end
     end
-    if not live then gone[#gone + 1] = token end
+    if not live then gone[#gone + 1] = member end
     if full then break end
 end
 for first = 1, #gone, 1000 do

@@ -36,7 +36,8 @@ local naked, tokens = {}, {}
 for i = 1, #slice[2], 2 do
     local id, token = slice[2][i], slice[2][i + 1]
     if id ~= '~' and not naked[token] and
-        not redis.call('ZSCORE', KEYS[6], token) then
+        not redis.call('ZSCORE', KEYS[6], token) and
+        not redis.call('ZSCORE', KEYS[6], token .. '+') then
         naked[token] = {}
         tokens[#tokens + 1] = token
     end

@@ -106,13 +106,12 @@ end
 local now = now_ms()
 local flags, due, token, ids, bodies = 0, 0, 0, {}, nil
 local priorities
+local set = redis.call('HMGET', meta, 'paused', 'dead')
+if set[1] == '1' then flags = 2 end
 if want > 0 then
-    local set = redis.call('HMGET', meta, 'paused', 'dead')
     local stale_left = tonumber(set[2] or 0)
     local ranked_left = redis.call('ZCARD', ranked)
-    if set[1] == '1' then
-        flags = 2
-    else
+    if flags == 0 then
         if ranked_left > 0 then
             priorities = {}
             ranked_left = ranked_left - pop_ranked(ids, priorities, true)

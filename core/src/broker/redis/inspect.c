@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of tally's reply; bodies follow. */
+#define TALLY_NUMBERS ((size_t)10)
+
 static const uint8_t tasks_key[] = { REEVE__KEY_TASKS };
 
 /* ---- pages and tasks ----------------------------------------------------- */
@@ -236,8 +239,8 @@ reeve_rc reeve__redis_weights(reeve__broker *broker,
 
 /* ---- queues -------------------------------------------------------------- */
 
-/* Age of the task at the head, by its envelope; 0 when that says nothing. */
-static int64_t latency_of(reeve_env *env, reeve_bytes body, int64_t now_at_ms) {
+/* Age by its envelope; 0 when that says nothing. */
+static int64_t age_of(reeve_env *env, reeve_bytes body, int64_t now_at_ms) {
     reeve__envelope envelope;
     reeve_error ignored;
     if (body.size == 0 ||
@@ -248,7 +251,18 @@ static int64_t latency_of(reeve_env *env, reeve_bytes body, int64_t now_at_ms) {
                          ? now_at_ms - envelope.enqueued_at_ms
                          : 0;
     reeve__envelope_dispose(&envelope);
-    return age_ms > 0 ? age_ms : 0;
+    return age_ms;
+}
+
+/* Age of the oldest among those that are next, 0 when there is none. */
+static int64_t latency_of(reeve_env *env, const reeve__reply *tally,
+                          int64_t now_at_ms) {
+    int64_t oldest_ms = 0;
+    for (size_t i = TALLY_NUMBERS; i < tally->count; i++) {
+        int64_t age_ms = age_of(env, tally->elements[i].bytes, now_at_ms);
+        oldest_ms = age_ms > oldest_ms ? age_ms : oldest_ms;
+    }
+    return oldest_ms;
 }
 
 static int32_t weight_of(const reeve__reply *weights, reeve_bytes queue) {
@@ -282,11 +296,10 @@ static reeve_rc read_queue(reeve_queue_info *out, reeve__redis *redis,
         rc = reeve__op_result(&tally.op, err);
     }
     if (rc == REEVE_OK) {
-        int64_t numbers[10];
-        for (size_t i = 0; i < 10; i++) {
+        int64_t numbers[TALLY_NUMBERS];
+        for (size_t i = 0; i < TALLY_NUMBERS; i++) {
             numbers[i] = reeve__call_int(&tally, engine, i);
         }
-        const reeve__reply *body = reeve__reply_at(tally.reply, 11);
         bool refused = size.op.rc < 0 || !size.reply;
         *out = (reeve_queue_info){
             .name = queue,
@@ -299,7 +312,7 @@ static reeve_rc read_queue(reeve_queue_info *out, reeve__redis *redis,
             .done_total = numbers[7],
             .failed_total = numbers[8],
             .latency_ms =
-                body ? latency_of(redis->base.env, body->bytes, numbers[0]) : 0,
+                latency_of(redis->base.env, tally.reply, numbers[0]),
             .size_bytes = refused ? 0 : size.reply->integer,
             .paused = (int32_t)numbers[9],
         };

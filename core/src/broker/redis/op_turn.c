@@ -17,6 +17,8 @@
 #define INLINE_MAX ((size_t)4)
 #define BODY_PARTS (REEVE__CLAIM_CHUNK / REEVE__BODIES_CHUNK)
 
+#define SEEN_WORDS ((size_t)64)
+
 #define FLAG_MORE 1
 #define FLAG_PAUSED 2
 #define FLAG_PRIORITIES 4
@@ -328,7 +330,7 @@ static bool plan_turns(reeve__op_turn *op, size_t turn, size_t first,
         drops = drops || op->order[first + i]->last_of_token;
     }
     moved = drops ? moved : 0;
-    while (moved > 0 || ends > 0 || claim > 0) {
+    do {
         reeve__turn_part *part = part_add(op);
         if (!part) {
             return false;
@@ -348,8 +350,35 @@ static bool plan_turns(reeve__op_turn *op, size_t turn, size_t first,
             claim -= part->claim;
             part->last = claim == 0;
         }
-    }
+    } while (moved > 0 || ends > 0 || claim > 0);
     return true;
+}
+
+static size_t slot_of(reeve_bytes id) {
+    uint32_t hash = UINT32_C(0x811c9dc5); /* FNV-1a */
+    for (size_t i = 0; i < id.size; i++) {
+        hash = (hash ^ (unsigned char)id.data[i]) * UINT32_C(0x01000193);
+    }
+    return (hash ^ hash >> 16) % (SEEN_WORDS * 64);
+}
+
+/* Whether a task may be named both by a plain end and by another verdict: the
+ * first of them must win, so they take one script. False alarms are harmless. */
+static bool may_meet(const reeve__turn *turn) {
+    uint64_t seen[SEEN_WORDS] = { 0 };
+    bool meet = false;
+    for (size_t i = 0; i < turn->settle_count; i++) {
+        size_t slot = slot_of(turn->settles[i].id);
+        if (turn->settles[i].to_state != REEVE_STATE_NONE) {
+            seen[slot / 64] |= UINT64_C(1) << slot % 64;
+        }
+    }
+    for (size_t i = 0; i < turn->settle_count && !meet; i++) {
+        size_t slot = slot_of(turn->settles[i].id);
+        meet = turn->settles[i].to_state == REEVE_STATE_NONE &&
+               (seen[slot / 64] >> slot % 64 & 1) != 0;
+    }
+    return meet;
 }
 
 static bool plan(reeve__op_turn *op) {
@@ -361,13 +390,14 @@ static bool plan(reeve__op_turn *op) {
         turn->paused = false;
         turn->next_due_at_ms = 0;
         size_t moved = 0, ends = 0;
+        bool together = may_meet(turn);
         for (size_t i = 0; i < turn->settle_count; i++) {
-            if (turn->settles[i].to_state != REEVE_STATE_NONE) {
+            if (together || turn->settles[i].to_state != REEVE_STATE_NONE) {
                 op->order[first + moved++] = &turn->settles[i];
             }
         }
         for (size_t i = 0; i < turn->settle_count; i++) {
-            if (turn->settles[i].to_state == REEVE_STATE_NONE) {
+            if (!together && turn->settles[i].to_state == REEVE_STATE_NONE) {
                 op->order[first + moved + ends++] = &turn->settles[i];
             }
         }

@@ -143,7 +143,11 @@ static void bell_lost(reeve__redis *redis) {
 static reeve_rc bell_step(reeve__redis *redis, const reeve_bytes *queues,
                           size_t count, int wake_fd, int64_t by_ns,
                           reeve_error *err) {
-    reeve_rc rc = reeve__link_connect(&redis->bell, by_ns, wake_fd, err);
+    /* The first call connects, however short its wait. */
+    bool first = redis->bell.route->connects == 0;
+    int64_t least_ns = first ? reeve__redis_by_ns(redis) : by_ns;
+    reeve_rc rc = reeve__link_connect(
+        &redis->bell, by_ns > least_ns ? by_ns : least_ns, wake_fd, err);
     if (rc != REEVE_OK) {
         return rc;
     }

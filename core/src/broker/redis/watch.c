@@ -38,10 +38,13 @@ static void channel_name(char out[REEVE_ID_BYTES_MAX + 16],
     }
 }
 
-static void subscribe(reeve__redis *redis, reeve_bytes worker) {
+/* Until the server has confirmed: what is told after that is heard. */
+static reeve_rc subscribe(reeve__redis *redis, reeve_bytes worker,
+                          int64_t by_ns, reeve_error *err) {
+    size_t channels = worker.size > 0 ? 2 : 1;
     char name[REEVE_ID_BYTES_MAX + 16];
     reeve__engine *engine = &redis->control.engine;
-    reeve__cmd_begin(&engine->out, worker.size > 0 ? 3 : 2);
+    reeve__cmd_begin(&engine->out, 1 + channels);
     reeve__cmd_text(&engine->out, "SUBSCRIBE");
     channel_name(name, (reeve_bytes){ NULL, 0 });
     reeve__key_add_global(&engine->out, engine->prefix, name);
@@ -49,6 +52,17 @@ static void subscribe(reeve__redis *redis, reeve_bytes worker) {
         channel_name(name, worker);
         reeve__key_add_global(&engine->out, engine->prefix, name);
     }
+    reeve_rc rc = reeve__link_flush(&redis->control, by_ns, -1, err);
+    while (channels-- > 0 && rc == REEVE_OK) {
+        reeve__reply *reply = NULL;
+        rc = reeve__conn_reply(&reply, redis->control.conn,
+                               redis->control_reader, by_ns, -1, err);
+        if (rc == REEVE_OK) {
+            rc = reeve__reply_fail(reply, "subscribe", err);
+        }
+        reeve__reply_free(reply);
+    }
+    return rc;
 }
 
 static void control_break(reeve__redis *redis) {
@@ -75,20 +89,25 @@ static reeve_rc control_connect(reeve__redis *redis, reeve_bytes worker,
         control_break(redis);
     }
     if (rc == REEVE_OK) {
-        rc = reeve__link_connect(&redis->control, by_ns, wake_fd, err);
+        /* The first call subscribes, however short its wait. */
+        int64_t least_ns =
+            redis->control_connects == 0 ? reeve__redis_by_ns(redis) : by_ns;
+        rc = reeve__link_connect(&redis->control,
+                                 by_ns > least_ns ? by_ns : least_ns, wake_fd,
+                                 err);
     }
     int64_t connects = redis->control.route ? redis->control.route->connects : 0;
     if (rc != REEVE_OK || redis->control_connects == connects) {
         return rc;
     }
-    *again = redis->control_connects != 0;
+    int64_t again_connects = redis->control_connects;
+    *again = again_connects != 0;
     redis->control_connects = connects;
     reeve__buf_clear(name);
     reeve__buf_add_bytes(name, worker);
-    subscribe(redis, worker);
-    rc = reeve__link_flush(&redis->control, reeve__redis_by_ns(redis), -1,
-                           err);
+    rc = subscribe(redis, worker, reeve__redis_by_ns(redis), err);
     if (rc < 0) {
+        redis->control_connects = again_connects;
         control_break(redis);
     }
     return rc;
