@@ -416,6 +416,39 @@ static void extended_lease_is_kept(void **state) {
     close_bench(&b);
 }
 
+/* The task's own lease replaces the worker's right after the claim. */
+static void own_lease_is_stored_and_lapses(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, true, NULL);
+    start(&b);
+    reeve_enqueue_args args = plain();
+    args.lease_ms = 2000;
+    char id[REEVE_ID_BYTES_MAX + 1];
+    put(&b, args, id);
+    step(&b);
+    step(&b); /* the extension */
+    reeve_delivery *old = next_delivery(&b);
+    reeve_worker *second = NULL;
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.url = b.url;
+    options.manual = 1;
+    must(reeve_worker_new(&second, b.env, &options, NULL), NULL);
+    must(reeve_worker_start(second, NULL), NULL);
+    must(reeve_env_advance(b.env, 1999, NULL), NULL);
+    must(reeve_worker_step(NULL, second, NULL), NULL);
+    assert_int_equal(queue_info(&b).active, 1);
+    must(reeve_env_advance(b.env, 1000, NULL), NULL);
+    must(reeve_worker_step(NULL, second, NULL), NULL);
+    reeve_event event;
+    assert_int_equal(reeve_worker_poll(&event, 1, second, 0), 1);
+    reeve_outcome done = outcome_of(REEVE_OUTCOME_DONE);
+    must(reeve_worker_complete(second, event.delivery, &done, NULL), NULL);
+    complete(&b, old, done);
+    reeve_worker_free(second);
+    close_bench(&b);
+}
+
 static void crashing_too_often_is_archived_as_poison(void **state) {
     (void)state;
     bench b;
@@ -700,6 +733,7 @@ int main(void) {
         cmocka_unit_test(past_deadline_is_archived_unstarted),
         cmocka_unit_test(lapsed_lease_is_taken_over_and_fenced),
         cmocka_unit_test(extended_lease_is_kept),
+        cmocka_unit_test(own_lease_is_stored_and_lapses),
         cmocka_unit_test(crashing_too_often_is_archived_as_poison),
         cmocka_unit_test(stop_hands_back_what_was_not_started_in_order),
         cmocka_unit_test(second_stop_requeues_what_runs),

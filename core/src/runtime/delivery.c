@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "policy/lease.h"
 #include "runtime/worker.h"
 
 void reeve__list_push(reeve__delivery_list *list, reeve_delivery *dlv) {
@@ -41,12 +40,10 @@ void reeve__list_prepend(reeve__delivery_list *list,
     *more = (reeve__delivery_list){ 0 };
 }
 
-static void start_clocks(reeve_delivery *dlv, const reeve__row *row) {
+/* The deadline counts from the claim; a timeout from the hand-out. */
+static void start_clock(reeve_delivery *dlv, const reeve__row *row) {
     reeve_env *env = dlv->worker->env;
     int64_t now_ns = reeve__mono_ns(env);
-    dlv->extend_by_ns = reeve__add_sat(
-        now_ns, reeve__mul_sat(reeve__lease_extend_after_ms(dlv->lease_ms),
-                               REEVE__MS_NS));
     dlv->timeout_by_ns = INT64_MAX;
     if (dlv->readable && dlv->envelope.deadline_at_ms > 0)
         dlv->timeout_by_ns =
@@ -89,7 +86,6 @@ reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
     dlv->stored = (reeve_bytes){ tail + row->id.size, row->envelope.size };
     dlv->token = row->token;
     dlv->claimed_at_ms = row->now_at_ms;
-    dlv->lease_ms = row->lease_ms > 0 ? row->lease_ms : worker->lease_ms;
     dlv->refs = 1;
     reeve__sealed_init(&dlv->sealed, env);
     reeve_rc rc = reeve__envelope_decode(&dlv->envelope, env, dlv->stored, why);
@@ -98,7 +94,10 @@ reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
         dispose(dlv);
         return reeve__fail_nomem(err);
     }
-    start_clocks(dlv, row);
+    dlv->lease_ms = dlv->readable && dlv->envelope.lease_ms > 0
+                        ? dlv->envelope.lease_ms
+                        : worker->lease_ms;
+    start_clock(dlv, row);
     *out = dlv;
     return 0;
 }

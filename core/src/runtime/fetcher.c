@@ -56,6 +56,8 @@ static reeve_rc join_claim(reeve_worker *worker, reeve_delivery *dlv,
         scratch->claim->token = dlv->token;
     }
     dlv->claim = scratch->claim;
+    if (dlv->lease_ms > dlv->claim->lease_ms)
+        dlv->claim->lease_ms = dlv->lease_ms;
     dlv->claim->members++;
     dlv->claim->unsettled++;
     return 0;
@@ -115,26 +117,38 @@ static reeve_rc on_claim(void *ctx, const reeve__row *row, reeve_error *err) {
     return 0;
 }
 
+/* The claim was granted the worker's lease: one that tasks themselves set is
+ * stored by an extension at once. */
+static void start_lease(reeve_delivery *dlv, int64_t now_ns) {
+    int64_t span_ms = dlv->claim->lease_ms == dlv->worker->lease_ms
+                          ? reeve__lease_extend_after_ms(dlv->claim->lease_ms)
+                          : 0;
+    dlv->extend_by_ns =
+        reeve__add_sat(now_ns, reeve__mul_sat(span_ms, REEVE__MS_NS));
+}
+
 /* Holds: worker->mutex. */
 static void take_in(reeve_worker *worker) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     bool any_ready = false;
+    int64_t now_ns = reeve__mono_ns(worker->env);
     reeve_delivery *dlv;
     while ((dlv = reeve__list_pop(&scratch->claimed)) != NULL) {
         dlv->serial = ++worker->next_serial;
         worker->stats.claimed++;
+        start_lease(dlv, now_ns);
         reeve__live_add(worker, dlv);
         if (dlv->settled) {
             reeve__outbox_add(worker, dlv);
         } else {
             reeve__list_push(&worker->ready, dlv);
             any_ready = true;
+            if (worker->handler_count)
+                reeve__signal(&worker->ready_cond);
         }
     }
     scratch->claim = NULL;
-    if (any_ready && worker->handler_count)
-        reeve__broadcast(&worker->ready_cond);
-    else if (any_ready)
+    if (any_ready && !worker->handler_count)
         reeve__events_ring(worker);
     int64_t earliest = worker->next_extend_ns < worker->next_timeout_ns
                            ? worker->next_extend_ns

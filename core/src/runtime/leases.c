@@ -24,13 +24,13 @@ static void pick_due(extend_batch *batch, reeve_worker *worker,
     for (reeve_delivery *dlv = worker->live_first; dlv; dlv = dlv->live_next) {
         bool due = dlv->extend_by_ns <= now_ns &&
                    batch->count < EXTEND_COUNT_MAX &&
-                   (!batch->count || dlv->lease_ms == batch->lease_ms);
+                   (!batch->count || dlv->claim->lease_ms == batch->lease_ms);
         if (!due) {
             if (dlv->extend_by_ns < next_ns)
                 next_ns = dlv->extend_by_ns;
             continue;
         }
-        batch->lease_ms = dlv->lease_ms;
+        batch->lease_ms = dlv->claim->lease_ms;
         dlv->refs++;
         batch->dlvs[batch->count] = dlv;
         batch->refs[batch->count++] = (reeve__lease_ref){

@@ -28,6 +28,7 @@
 /* Tasks of one queue claimed together: they share a fencing token. */
 typedef struct reeve__claim {
     int64_t token;
+    int64_t lease_ms; /* the longest that a member asks for: they share it */
     size_t unsettled; /* members without a settle on its way */
     size_t members;   /* deliveries that point here */
 } reeve__claim;
