@@ -119,9 +119,9 @@ static void picks_of_six_three_one_are_smooth(void **state) {
 static void plan_equals_single_picks(void **state) {
     (void)state;
     prng rng = prng_of(__func__, 0x5eed0301);
-    for (int round = 0; round < 400; round++) {
+    for (int round = 0; round < 160; round++) {
         int32_t weights[QUEUES_MAX];
-        size_t count = 1 + prng_below(&rng, round % 8 == 0 ? QUEUES_MAX : 8);
+        size_t count = 1 + prng_below(&rng, round % 16 == 0 ? QUEUES_MAX : 8);
         random_weights(&rng, weights, count, round % 3 == 0 ? 1000 : 12);
         world w;
         world_init(&w, REEVE_ORDER_WEIGHTED, weights, count);
@@ -145,7 +145,7 @@ static void plan_equals_single_picks(void **state) {
 static void plan_equals_single_picks_from_any_credit(void **state) {
     (void)state;
     prng rng = prng_of(__func__, 0x5eed0302);
-    for (int round = 0; round < 200; round++) {
+    for (int round = 0; round < 60; round++) {
         int32_t weights[6];
         size_t count = 2 + prng_below(&rng, 5);
         random_weights(&rng, weights, count, 9);
@@ -218,7 +218,7 @@ static void shares_follow_weights(void **state) {
     share_trace(&rng, six_three_one, 3, 1);
     share_trace(&rng, six_three_one, 3, 64);
     share_trace(&rng, six_three_one, 3, 10000);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 24; i++) {
         int32_t weights[12];
         size_t count = 1 + prng_below(&rng, 12);
         random_weights(&rng, weights, count, i % 2 == 0 ? 10 : 1000);
@@ -261,7 +261,7 @@ static void shares_with_short_takes(prng *rng, size_t full, size_t batch_max) {
 static void shares_follow_weights_when_others_run_dry(void **state) {
     (void)state;
     prng rng = prng_of(__func__, 0x5eed0305);
-    for (int i = 0; i < 60; i++)
+    for (int i = 0; i < 24; i++)
         shares_with_short_takes(&rng, 2 + prng_below(&rng, 4),
                                 i % 3 == 0   ? 1
                                 : i % 3 == 1 ? 20
@@ -521,7 +521,7 @@ static void credits_stay_bounded(void **state) {
     int64_t sum = 0;
     for (size_t i = 0; i < QUEUES_MAX; i++)
         sum += weights[i] * REEVE__SELECT_CREDIT_UNIT;
-    for (int step = 0; step < 2000; step++) {
+    for (int step = 0; step < 400; step++) {
         size_t slots = step % 100 == 0 ? 10000 : prng_below(&rng, 300);
         plan(&w, slots);
         for (size_t i = 0; i < QUEUES_MAX; i++)

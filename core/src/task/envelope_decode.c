@@ -4,7 +4,6 @@
  */
 #include "task/envelope.h"
 
-#include <cjson/cJSON.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -70,16 +69,18 @@ static const text_member history_texts[] = {
 
 /* Members that need more than a look. */
 typedef struct parts {
-    const cJSON *version;
-    const cJSON *retry;
-    const cJSON *headers;
-    const cJSON *history;
-    const cJSON *delays; /* of retry */
+    const struct cJSON *version;
+    const struct cJSON *retry;
+    const struct cJSON *headers;
+    const struct cJSON *history;
+    const struct cJSON *delays; /* of retry */
 } parts;
 
-static reeve_rc not_a(const cJSON *item, const char *kind, reeve_error *err) {
+static reeve_rc not_a(const struct cJSON *item, const char *kind,
+                      reeve_error *err) {
+    const char *name = reeve__json_name(item);
     return reeve__fail(err, REEVE_E_CORRUPT, "envelope: %.64s is not %s",
-                       item->string != NULL ? item->string : "an item", kind);
+                       name != NULL ? name : "an item", kind);
 }
 
 /* What a check of ours found wrong in stored data is not the caller's fault. */
@@ -93,10 +94,12 @@ static reeve_rc as_corrupt(reeve_rc rc, reeve_error *err) {
 
 /* Reads item into owner when the table knows its name. */
 static reeve_rc read_int(void *owner, const int_member *members, size_t count,
-                         const cJSON *item, bool *found, reeve_error *err) {
+                         const struct cJSON *item, bool *found,
+                         reeve_error *err) {
+    const char *name = reeve__json_name(item);
     for (size_t i = 0; i < count; i++) {
         const int_member *member = &members[i];
-        if (strcmp(item->string, member->name) != 0)
+        if (strcmp(name, member->name) != 0)
             continue;
         *found = true;
         int64_t value;
@@ -116,15 +119,16 @@ static reeve_rc read_int(void *owner, const int_member *members, size_t count,
     return REEVE_OK;
 }
 
-static reeve_rc read_text(reeve_bytes *out, const cJSON *item,
+static reeve_rc read_text(reeve_bytes *out, const struct cJSON *item,
                           reeve_error *err) {
-    if (!cJSON_IsString(item))
+    const char *text = reeve__json_text(item);
+    if (text == NULL)
         return not_a(item, "a string", err);
-    *out = reeve_bytes_of(item->valuestring);
+    *out = reeve_bytes_of(text);
     return REEVE_OK;
 }
 
-static const cJSON **part_named(parts *p, const char *name) {
+static const struct cJSON **part_named(parts *p, const char *name) {
     if (strcmp(name, "v") == 0)
         return &p->version;
     if (strcmp(name, "retry") == 0)
@@ -134,13 +138,14 @@ static const cJSON **part_named(parts *p, const char *name) {
     return strcmp(name, "history") == 0 ? &p->history : NULL;
 }
 
-static reeve_rc read_member(reeve__envelope *out, parts *p, const cJSON *item,
-                            reeve_error *err) {
-    if (strcmp(item->string, "type") == 0)
+static reeve_rc read_member(reeve__envelope *out, parts *p,
+                            const struct cJSON *item, reeve_error *err) {
+    const char *name = reeve__json_name(item);
+    if (strcmp(name, "type") == 0)
         return read_text(&out->type, item, err);
-    if (strcmp(item->string, "reason") == 0)
+    if (strcmp(name, "reason") == 0)
         return read_text(&out->reason, item, err);
-    const cJSON **part = part_named(p, item->string);
+    const struct cJSON **part = part_named(p, name);
     if (part != NULL) {
         *part = item;
         return REEVE_OK;
@@ -150,11 +155,11 @@ static reeve_rc read_member(reeve__envelope *out, parts *p, const cJSON *item,
 }
 
 static reeve_rc read_line(reeve__envelope *out, parts *p, reeve_error *err) {
-    if (!cJSON_IsObject(out->tree))
+    if (reeve__json_kind(out->tree) != REEVE__JSON_OBJECT)
         return reeve__fail(err, REEVE_E_CORRUPT,
                            "envelope: the line is not an object");
-    for (const cJSON *item = out->tree->child; item != NULL;
-         item = item->next) {
+    for (const struct cJSON *item = reeve__json_first(out->tree); item != NULL;
+         item = reeve__json_next(item)) {
         reeve_rc rc = read_member(out, p, item, err);
         if (rc != REEVE_OK)
             return rc;
@@ -169,37 +174,41 @@ static reeve_rc read_line(reeve__envelope *out, parts *p, reeve_error *err) {
     return as_corrupt(reeve__name_check("type", out->type, err), err);
 }
 
-static reeve_rc read_word(int32_t *out, const cJSON *item,
+static reeve_rc read_word(int32_t *out, const struct cJSON *item,
                           const char *const *words, int32_t count,
                           reeve_error *err) {
-    if (!cJSON_IsString(item))
+    const char *text = reeve__json_text(item);
+    if (text == NULL)
         return not_a(item, "a string", err);
     for (int32_t i = 1; i < count; i++) {
-        if (strcmp(item->valuestring, words[i]) == 0) {
+        if (strcmp(text, words[i]) == 0) {
             *out = i;
             return REEVE_OK;
         }
     }
     return reeve__fail(err, REEVE_E_CORRUPT,
-                       "envelope: retry %s '%.32s' is unknown", item->string,
-                       item->valuestring);
+                       "envelope: retry %s '%.32s' is unknown",
+                       reeve__json_name(item), text);
 }
 
 static reeve_rc read_retry_member(reeve_retry_options *retry, parts *p,
-                                  const cJSON *item, reeve_error *err) {
-    if (strcmp(item->string, "backoff") == 0)
+                                  const struct cJSON *item, reeve_error *err) {
+    const char *name = reeve__json_name(item);
+    if (strcmp(name, "backoff") == 0)
         return read_word(&retry->backoff, item, reeve__backoff_names,
                          REEVE__BACKOFF_COUNT, err);
-    if (strcmp(item->string, "jitter") == 0)
+    if (strcmp(name, "jitter") == 0)
         return read_word(&retry->jitter, item, reeve__jitter_names,
                          REEVE__JITTER_COUNT, err);
-    if (strcmp(item->string, "factor") == 0)
+    if (strcmp(name, "factor") == 0)
         return reeve__json_number(&retry->factor, item)
                    ? REEVE_OK
                    : not_a(item, "a number", err);
-    if (strcmp(item->string, "delays_ms") == 0) {
+    if (strcmp(name, "delays_ms") == 0) {
         p->delays = item;
-        return cJSON_IsArray(item) ? REEVE_OK : not_a(item, "an array", err);
+        return reeve__json_kind(item) == REEVE__JSON_ARRAY
+                   ? REEVE_OK
+                   : not_a(item, "an array", err);
     }
     bool found;
     return read_int(retry, retry_ints, COUNT(retry_ints), item, &found, err);
@@ -209,9 +218,10 @@ static reeve_rc read_retry(reeve_retry_options *retry, parts *p,
                            reeve_error *err) {
     if (p->retry == NULL)
         return REEVE_OK;
-    if (!cJSON_IsObject(p->retry))
+    if (reeve__json_kind(p->retry) != REEVE__JSON_OBJECT)
         return not_a(p->retry, "an object", err);
-    for (const cJSON *item = p->retry->child; item != NULL; item = item->next) {
+    for (const struct cJSON *item = reeve__json_first(p->retry); item != NULL;
+         item = reeve__json_next(item)) {
         reeve_rc rc = read_retry_member(retry, p, item, err);
         if (rc != REEVE_OK)
             return rc;
@@ -219,19 +229,21 @@ static reeve_rc read_retry(reeve_retry_options *retry, parts *p,
     return REEVE_OK;
 }
 
-static reeve_rc read_delays(int64_t *out, const cJSON *delays,
+static reeve_rc read_delays(int64_t *out, const struct cJSON *delays,
                             reeve_error *err) {
-    for (const cJSON *item = delays->child; item != NULL; item = item->next) {
+    for (const struct cJSON *item = reeve__json_first(delays); item != NULL;
+         item = reeve__json_next(item)) {
         if (!reeve__json_int(out++, item))
             return not_a(item, "a 64-bit integer", err);
     }
     return REEVE_OK;
 }
 
-static reeve_rc read_headers(reeve_header *out, const cJSON *headers,
+static reeve_rc read_headers(reeve_header *out, const struct cJSON *headers,
                              reeve_error *err) {
-    for (const cJSON *item = headers->child; item != NULL; item = item->next) {
-        out->name = reeve_bytes_of(item->string);
+    for (const struct cJSON *item = reeve__json_first(headers); item != NULL;
+         item = reeve__json_next(item)) {
+        out->name = reeve_bytes_of(reeve__json_name(item));
         reeve_rc rc = read_text(&out->value, item, err);
         if (rc != REEVE_OK)
             return rc;
@@ -240,14 +252,17 @@ static reeve_rc read_headers(reeve_header *out, const cJSON *headers,
     return REEVE_OK;
 }
 
-static reeve_rc read_entry_member(reeve_attempt_info *out, const cJSON *item,
-                                  reeve_error *err) {
-    if (strcmp(item->string, "crash") == 0) {
-        out->crash = cJSON_IsTrue(item);
-        return cJSON_IsBool(item) ? REEVE_OK : not_a(item, "a boolean", err);
+static reeve_rc read_entry_member(reeve_attempt_info *out,
+                                  const struct cJSON *item, reeve_error *err) {
+    const char *name = reeve__json_name(item);
+    if (strcmp(name, "crash") == 0) {
+        out->crash = reeve__json_is_true(item);
+        return reeve__json_kind(item) == REEVE__JSON_BOOL
+                   ? REEVE_OK
+                   : not_a(item, "a boolean", err);
     }
     for (size_t i = 0; i < COUNT(history_texts); i++) {
-        if (strcmp(item->string, history_texts[i].name) != 0)
+        if (strcmp(name, history_texts[i].name) != 0)
             continue;
         reeve_bytes text;
         reeve_rc rc = read_text(&text, item, err);
@@ -259,16 +274,16 @@ static reeve_rc read_entry_member(reeve_attempt_info *out, const cJSON *item,
     return read_int(out, history_ints, COUNT(history_ints), item, &found, err);
 }
 
-static reeve_rc read_history(reeve_attempt_info *out, const cJSON *history,
-                             reeve_error *err) {
-    for (const cJSON *entry = history->child; entry != NULL;
-         entry = entry->next, out++) {
-        if (!cJSON_IsObject(entry))
+static reeve_rc read_history(reeve_attempt_info *out,
+                             const struct cJSON *history, reeve_error *err) {
+    for (const struct cJSON *entry = reeve__json_first(history); entry != NULL;
+         entry = reeve__json_next(entry), out++) {
+        if (reeve__json_kind(entry) != REEVE__JSON_OBJECT)
             return reeve__fail(err, REEVE_E_CORRUPT,
                                "envelope: a history entry is not an object");
         memset(out, 0, sizeof(*out));
-        for (const cJSON *item = entry->child; item != NULL;
-             item = item->next) {
+        for (const struct cJSON *item = reeve__json_first(entry); item != NULL;
+             item = reeve__json_next(item)) {
             reeve_rc rc = read_entry_member(out, item, err);
             if (rc != REEVE_OK)
                 return rc;
@@ -277,16 +292,17 @@ static reeve_rc read_history(reeve_attempt_info *out, const cJSON *history,
     return REEVE_OK;
 }
 
-static size_t count_of(const cJSON *container) {
-    return container == NULL ? 0 : (size_t)cJSON_GetArraySize(container);
+static size_t count_of(const struct cJSON *container) {
+    return container == NULL ? 0 : reeve__json_count(container);
 }
 
 /* Headers, history and delays share one block. */
 static reeve_rc read_lists(reeve__envelope *out, const parts *p,
                            reeve_error *err) {
-    if (p->headers != NULL && !cJSON_IsObject(p->headers))
+    if (p->headers != NULL &&
+        reeve__json_kind(p->headers) != REEVE__JSON_OBJECT)
         return not_a(p->headers, "an object", err);
-    if (p->history != NULL && !cJSON_IsArray(p->history))
+    if (p->history != NULL && reeve__json_kind(p->history) != REEVE__JSON_ARRAY)
         return not_a(p->history, "an array", err);
     out->header_count = count_of(p->headers);
     out->history_count = count_of(p->history);

@@ -4,7 +4,6 @@
  */
 #include "task/envelope.h"
 
-#include <cjson/cJSON.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -27,7 +26,7 @@ typedef struct fit {
 
 typedef struct rewrite {
     const reeve__envelope *old;
-    const cJSON *history; /* NULL = none */
+    const struct cJSON *history; /* NULL = none */
     const reeve__envelope_end *end;
     /* the end's texts, made valid; borrow from texts */
     reeve_bytes worker;
@@ -47,14 +46,16 @@ static bool is_one_of(const char *name, const char *const *names,
 }
 
 /* "{" and all members but the named ones; the caller closes it. */
-static void open_without(reeve__buf *out, const cJSON *object,
+static void open_without(reeve__buf *out, const struct cJSON *object,
                          const char *const *names, size_t count) {
     char lead = '{';
-    for (const cJSON *item = object->child; item != NULL; item = item->next) {
-        if (is_one_of(item->string, names, count))
+    for (const struct cJSON *item = reeve__json_first(object); item != NULL;
+         item = reeve__json_next(item)) {
+        const char *name = reeve__json_name(item);
+        if (is_one_of(name, names, count))
             continue;
         reeve__buf_add_char(out, lead);
-        reeve__json_add_string(out, reeve_bytes_of(item->string));
+        reeve__json_add_string(out, reeve_bytes_of(name));
         reeve__buf_add_char(out, ':');
         reeve__json_print(out, item);
         lead = ',';
@@ -94,8 +95,9 @@ static void add_history(reeve__buf *out, const rewrite *r, const fit *f) {
         return;
     reeve__buf_add_text(out, ",\"history\":[");
     size_t at = 0;
-    const cJSON *entry = r->history != NULL ? r->history->child : NULL;
-    for (; entry != NULL; entry = entry->next, at++) {
+    const struct cJSON *entry =
+        r->history != NULL ? reeve__json_first(r->history) : NULL;
+    for (; entry != NULL; entry = reeve__json_next(entry), at++) {
         if (at < f->dropped)
             continue;
         if (at > f->dropped)

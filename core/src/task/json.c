@@ -124,6 +124,49 @@ void reeve__json_free(struct cJSON *json) {
     cJSON_Delete(json);
 }
 
+enum reeve__json_kind reeve__json_kind(const struct cJSON *item) {
+    switch (item->type & 0xff) {
+    case cJSON_False:
+    case cJSON_True:
+        return REEVE__JSON_BOOL;
+    case cJSON_Number:
+    case cJSON_Raw:
+        return REEVE__JSON_NUMBER;
+    case cJSON_String:
+        return REEVE__JSON_STRING;
+    case cJSON_Array:
+        return REEVE__JSON_ARRAY;
+    case cJSON_Object:
+        return REEVE__JSON_OBJECT;
+    default:
+        return REEVE__JSON_NULL;
+    }
+}
+
+const struct cJSON *reeve__json_first(const struct cJSON *container) {
+    return container->child;
+}
+
+const struct cJSON *reeve__json_next(const struct cJSON *item) {
+    return item->next;
+}
+
+size_t reeve__json_count(const struct cJSON *container) {
+    return (size_t)cJSON_GetArraySize(container);
+}
+
+const char *reeve__json_name(const struct cJSON *item) {
+    return item->string;
+}
+
+const char *reeve__json_text(const struct cJSON *item) {
+    return cJSON_IsString(item) ? item->valuestring : NULL;
+}
+
+bool reeve__json_is_true(const struct cJSON *item) {
+    return cJSON_IsTrue(item);
+}
+
 const struct cJSON *reeve__json_get(const struct cJSON *object,
                                     const char *name) {
     return cJSON_GetObjectItemCaseSensitive(object, name);

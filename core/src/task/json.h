@@ -21,6 +21,26 @@ reeve_rc reeve__json_parse(struct cJSON **out, reeve_env *env, reeve_bytes text,
                            int depth_max, reeve_error *err);
 void reeve__json_free(struct cJSON *json);
 
+enum reeve__json_kind {
+    REEVE__JSON_NULL = 0,
+    REEVE__JSON_BOOL = 1,
+    REEVE__JSON_NUMBER = 2,
+    REEVE__JSON_STRING = 3,
+    REEVE__JSON_ARRAY = 4,
+    REEVE__JSON_OBJECT = 5,
+};
+
+/* Reading a tree. Views and items borrow from it. */
+enum reeve__json_kind reeve__json_kind(const struct cJSON *item);
+/* First item of a container and the one after an item; NULL when none. */
+const struct cJSON *reeve__json_first(const struct cJSON *container);
+const struct cJSON *reeve__json_next(const struct cJSON *item);
+size_t reeve__json_count(const struct cJSON *container);
+/* Name of a member; NULL when the item is not in an object. */
+const char *reeve__json_name(const struct cJSON *item);
+/* Text of a string item; NULL when it is none. */
+const char *reeve__json_text(const struct cJSON *item);
+bool reeve__json_is_true(const struct cJSON *item);
 /* Member of an object, case-sensitive; NULL when absent. */
 const struct cJSON *reeve__json_get(const struct cJSON *object,
                                     const char *name);
