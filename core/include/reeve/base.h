@@ -37,6 +37,20 @@
 #define REEVE_PRINTF(fmt, args)
 #endif
 
+/* What the …_INIT macros are: everything zero but size. In C++ a function,
+ * because designated initialisers came with C++20. */
+#ifdef __cplusplus
+template <typename T> inline T reeve__init() {
+    T value = {};
+    value.size = static_cast<uint32_t>(sizeof(T));
+    return value;
+}
+#define REEVE__INIT(type) reeve__init<type>()
+#else
+#define REEVE__INIT(type)                                                      \
+    { .size = (uint32_t)sizeof(type) }
+#endif
+
 /* "No limit" for counts and spans; a point in time that never comes. */
 #define REEVE_NEVER (-1)
 

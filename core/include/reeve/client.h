@@ -23,8 +23,7 @@ typedef struct reeve_client_options {
     size_t payload_bytes_max; /* 0 = 16 MiB, which is also the most */
 } reeve_client_options;
 
-#define REEVE_CLIENT_OPTIONS_INIT                                              \
-    { .size = (uint32_t)sizeof(reeve_client_options) }
+#define REEVE_CLIENT_OPTIONS_INIT REEVE__INIT(reeve_client_options)
 
 REEVE_BEGIN_DECLS
 

@@ -41,8 +41,7 @@ typedef struct reeve_env_options {
     int64_t virtual_now_at_ms;
 } reeve_env_options;
 
-#define REEVE_ENV_OPTIONS_INIT                                                 \
-    { .size = (uint32_t)sizeof(reeve_env_options) }
+#define REEVE_ENV_OPTIONS_INIT REEVE__INIT(reeve_env_options)
 
 REEVE_BEGIN_DECLS
 

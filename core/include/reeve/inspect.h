@@ -85,8 +85,7 @@ typedef struct reeve_task_query {
     size_t limit;      /* 0 = 50; at most 1000 */
 } reeve_task_query;
 
-#define REEVE_TASK_QUERY_INIT                                                  \
-    { .size = (uint32_t)sizeof(reeve_task_query) }
+#define REEVE_TASK_QUERY_INIT REEVE__INIT(reeve_task_query)
 
 enum reeve_action {
     REEVE_ACTION_RUN = 1,     /* scheduled, retry, archived, completed → pending

@@ -73,8 +73,7 @@ typedef struct reeve_retry_options {
     size_t delay_count;
 } reeve_retry_options;
 
-#define REEVE_RETRY_OPTIONS_INIT                                               \
-    { .size = (uint32_t)sizeof(reeve_retry_options) }
+#define REEVE_RETRY_OPTIONS_INIT REEVE__INIT(reeve_retry_options)
 
 /* One user header, carried beside the payload; both sides UTF-8. */
 typedef struct reeve_header {
@@ -105,8 +104,7 @@ typedef struct reeve_enqueue_args {
     size_t header_count;
 } reeve_enqueue_args;
 
-#define REEVE_ENQUEUE_ARGS_INIT                                                \
-    { .size = (uint32_t)sizeof(reeve_enqueue_args) }
+#define REEVE_ENQUEUE_ARGS_INIT REEVE__INIT(reeve_enqueue_args)
 
 /* Outcome of one item; fixed layout, 192 bytes. */
 typedef struct reeve_enqueue_result {

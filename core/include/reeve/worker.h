@@ -49,8 +49,7 @@ typedef struct reeve_worker_options {
     int64_t archive_count; /* and at most this many a queue; 0 = 100000 */
 } reeve_worker_options;
 
-#define REEVE_WORKER_OPTIONS_INIT                                              \
-    { .size = (uint32_t)sizeof(reeve_worker_options) }
+#define REEVE_WORKER_OPTIONS_INIT REEVE__INIT(reeve_worker_options)
 
 /* What a delivery carries; views borrow from the delivery. */
 typedef struct reeve_delivery_view {
@@ -74,8 +73,7 @@ typedef struct reeve_delivery_view {
     size_t header_count;
 } reeve_delivery_view;
 
-#define REEVE_DELIVERY_VIEW_INIT                                               \
-    { .size = (uint32_t)sizeof(reeve_delivery_view) }
+#define REEVE_DELIVERY_VIEW_INIT REEVE__INIT(reeve_delivery_view)
 
 enum reeve_outcome_kind {
     REEVE_OUTCOME_DONE = 0,
@@ -96,8 +94,7 @@ typedef struct reeve_outcome {
     reeve_bytes error_trace;   /* kept up to 8 KiB, of the last failure */
 } reeve_outcome;
 
-#define REEVE_OUTCOME_INIT                                                     \
-    { .size = (uint32_t)sizeof(reeve_outcome) }
+#define REEVE_OUTCOME_INIT REEVE__INIT(reeve_outcome)
 
 typedef struct reeve_completion {
     reeve_delivery *delivery; /* consumed */
@@ -140,8 +137,7 @@ typedef struct reeve_worker_stats {
     int64_t reconnects;
 } reeve_worker_stats;
 
-#define REEVE_WORKER_STATS_INIT                                                \
-    { .size = (uint32_t)sizeof(reeve_worker_stats) }
+#define REEVE_WORKER_STATS_INIT REEVE__INIT(reeve_worker_stats)
 
 /* Handler of one type. Returns 0 or an error code (retry by policy); may fill
  * outcome, whose bytes must live until it returns or come from
