@@ -206,6 +206,17 @@ static void equal_jitter_is_uniform_above_the_half(void **state) {
     check_uniform(REEVE_JITTER_EQUAL, 7999, 15999);
 }
 
+static void jitter_reaches_both_ends(void **state) {
+    (void)state;
+    reeve_retry_options retry = resolved((reeve_retry_options){
+        .backoff = REEVE_BACKOFF_FIXED, .base_ms = 1001 });
+    assert_int_equal(reeve__backoff_delay_ms(&retry, 1, 0), 0);
+    assert_int_equal(reeve__backoff_delay_ms(&retry, 1, UINT64_MAX), 1001);
+    retry.jitter = REEVE_JITTER_EQUAL;
+    assert_int_equal(reeve__backoff_delay_ms(&retry, 1, 0), 500);
+    assert_int_equal(reeve__backoff_delay_ms(&retry, 1, UINT64_MAX), 1001);
+}
+
 static void uniform_maps_ends_onto_ends(void **state) {
     (void)state;
     assert_int_equal(reeve__uniform(0, 10), 0);
@@ -301,6 +312,7 @@ int main(void) {
         cmocka_unit_test(every_delay_is_within_its_bounds),
         cmocka_unit_test(full_jitter_is_uniform),
         cmocka_unit_test(equal_jitter_is_uniform_above_the_half),
+        cmocka_unit_test(jitter_reaches_both_ends),
         cmocka_unit_test(uniform_maps_ends_onto_ends),
         cmocka_unit_test(options_out_of_bounds_are_named),
     };
