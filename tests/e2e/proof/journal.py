@@ -84,6 +84,25 @@ class Journal:
         return faults
 
 
+class Tail:
+    """Counts the lines of a growing journal by their first letter."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._at = 0
+        self._counts: Counter[str] = Counter()
+
+    def count(self, what: str) -> int:
+        if self.path.exists():
+            with open(self.path, "rb") as stream:
+                stream.seek(self._at)
+                fresh = stream.read()
+            whole = fresh.rfind(b"\n") + 1
+            self._at += whole
+            self._counts.update(chr(line[0]) for line in fresh[:whole].splitlines())
+        return self._counts[what]
+
+
 def read_acks(path: Path) -> list[Ack]:
     acks = []
     for line in path.read_text().splitlines():

@@ -19,7 +19,7 @@ from typing import Any
 
 from support.servers import RedisServer
 
-from proof.journal import Journal, read_acks
+from proof.journal import Journal, Tail, read_acks
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -97,11 +97,17 @@ class Program:
         wait_for(lambda: len(self.lines) > before, timeout_s, "counters of a worker")
         return self.report()
 
+    def wait_idle(self, timeout_s: float = 30.0) -> None:
+        """Waits until a worker holds nothing."""
+        wait_for(lambda: self.stats()["active"] == 0, timeout_s, "an idle worker")
+
     def errors(self) -> str:
         return self.log.read_text(errors="replace")
 
 
-def wait_for(what: Callable[[], bool], timeout_s: float, name: str, every_s: float = 0.005) -> float:
+def wait_for(
+    what: Callable[[], bool], timeout_s: float, name: str, every_s: float = 0.005
+) -> float:
     """Seconds until it holds; raises after timeout_s."""
     start = time.monotonic()
     while not what():
@@ -133,6 +139,7 @@ class Stage:
         self.servers: list[RedisServer] = []
         self.checks: list[Check] = []
         self._serial = 0
+        self._tails: dict[Path, Tail] = {}
 
     # --- figures ---
 
@@ -203,11 +210,11 @@ class Stage:
 
     # --- brokers ---
 
-    def redis(self, start: bool = True, **options: str) -> RedisServer:
+    def redis(self, **options: str) -> RedisServer:
         options.setdefault("appendonly", "no")
         server = RedisServer(self.path("redis"), **options)
         self.servers.append(server)
-        return server.start() if start else server
+        return server.start()
 
     @contextmanager
     def store(self, **options: str) -> Iterator[str]:
@@ -226,14 +233,46 @@ class Stage:
     def journal(self, path: Path) -> Journal:
         return Journal.read(path)
 
+    def count(self, path: Path, what: str = "S") -> int:
+        """Lines of some kinds in a growing journal, at the price of its new lines."""
+        tail = self._tails.setdefault(path, Tail(path))
+        return sum(tail.count(letter) for letter in what)
+
+    def wait_runs(self, path: Path, count: int, timeout_s: float = 60.0, what: str = "S") -> float:
+        """Waits until a journal has so many starts (S) or ends (E, C); seconds waited."""
+        return wait_for(lambda: self.count(path, what) >= count, timeout_s, f"{count} lines {what}")
+
+    def wait_empty(self, url: str, timeout_s: float = 120.0) -> None:
+        """Waits until no task is left to run."""
+        wait_for(lambda: self.left(url) == 0, timeout_s, "an empty queue", every_s=0.05)
+
+    def wait_done(self, url: str, queue: str, count: int, timeout_s: float = 60.0) -> None:
+        wait_for(lambda: self.queues(url)[queue]["done"] >= count, timeout_s, f"{count} done")
+
     def acks(self, path: Path) -> list[str]:
         return [ack.id for ack in read_acks(path)]
 
-    def close(self) -> None:
+    def check_logs(self, name: str) -> None:
+        """No program may have been told off by a sanitizer or an assertion."""
+        self.end_programs()
+        words = ("Sanitizer", "runtime error:", "Assertion")
+        bad = [
+            line.strip()[:200]
+            for program in self.programs
+            for line in program.errors().splitlines()
+            if any(word in line for word in words)
+        ]
+        if bad:
+            self.check(f"{name}: nothing from sanitizers or asserts", False, lines=bad[:5])
+
+    def end_programs(self) -> None:
         for program in self.programs:
             if program.process.poll() is None:
                 # A stopped process dies of SIGKILL too.
                 program.kill()
+
+    def close(self) -> None:
+        self.end_programs()
         for server in self.servers:
             server.kill()
         if os.environ.get("REEVE_PROVE_KEEP"):

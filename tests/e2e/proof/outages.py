@@ -1,0 +1,212 @@
+"""A redis-server that is killed and started again, and a network that cuts connections."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+from support.proxy import DOWN, UP, Fault, Proxy
+from support.servers import RedisServer
+
+from proof.stage import Program, Stage, spread
+
+TASKS = 2000
+
+
+def _workers(stage: Stage, url: str, journal: Path, count: int = 3) -> list[Program]:
+    workers = [
+        stage.worker(
+            url=url, concurrency=8, lease_ms=1500, work_max_us=6000, journal=journal, log=1
+        )
+        for _ in range(count)
+    ]
+    return [worker.ready() for worker in workers]
+
+
+def _producer(stage: Stage, url: str, label: str, acks: Path, tasks: int = TASKS) -> Program:
+    return stage.start(
+        "e2e_producer",
+        url=url,
+        count=tasks,
+        batch=5,
+        threads=4,
+        label=label,
+        acks=acks,
+        ids=0,
+        idempotent=1,
+        retry_ms=60000,
+        max_crashes=-1,
+        gap_max_us=12000,
+    )
+
+
+def _stop(workers: list[Program]) -> None:
+    for worker in workers:
+        worker.send(signal.SIGTERM)
+    for worker in workers:
+        worker.wait()
+
+
+def _judge(stage: Stage, name: str, journal: Path, acks: Path, **figures: object) -> None:
+    runs = stage.journal(journal)
+    ids = stage.acks(acks)
+    strangers = {run.id for run in runs.starts} - set(ids)
+    stage.check(
+        name,
+        not runs.lost(ids) and not strangers and len(set(ids)) == len(ids),
+        acked=len(ids),
+        lost=len(runs.lost(ids)),
+        doubles_of_a_key=len(strangers) + len(ids) - len(set(ids)),
+        repeated_runs=runs.repeated_ends(),
+        **figures,
+    )
+
+
+def crashes(stage: Stage, rounds: int) -> None:
+    """SIGKILL of redis-server under load: nothing acknowledged is lost with either AOF mode."""
+    for fsync in ("everysec", "always"):
+        resumes: list[float] = []
+        server = stage.redis(appendonly="yes", appendfsync=fsync)
+        journal, acks = stage.path("journal"), stage.path("acks")
+        workers = _workers(stage, server.url, journal)
+        for number in range(rounds):
+            producer = _producer(stage, server.url, f"{fsync}{number}", acks)
+            time.sleep(random.uniform(0.05, 1.0))
+            resumes.append(_crash(stage, server, journal))
+            if producer.wait():
+                raise RuntimeError(producer.errors()[-500:])
+            stage.progress(f"{fsync}: round {number + 1} of {rounds}")
+        stage.wait_empty(server.url)
+        _stop(workers)
+        _judge(
+            stage,
+            f"redis, AOF {fsync}: killed under load",
+            journal,
+            acks,
+            rounds=rounds,
+            resume_ms=spread([value * 1000 for value in resumes], 1),
+        )
+        stage.check(
+            f"redis, AOF {fsync}: workers resume within 1 s of its return",
+            max(resumes) <= 1.0,
+            max_s=round(max(resumes), 3),
+        )
+        server.kill()
+
+
+def _crash(stage: Stage, server: RedisServer, journal: Path) -> float:
+    """Kills and restarts; seconds from its first answer to the first run after."""
+    server.kill()
+    time.sleep(random.uniform(0.05, 0.8))
+    before = stage.count(journal)
+    server.start()
+    back_ns = time.monotonic_ns()
+    stage.wait_runs(journal, before + 1)
+    first_ns = stage.journal(journal).starts[before].mono_ns
+    return max(0.0, (first_ns - back_ns) / 1e9)
+
+
+def idle(stage: Stage, rounds: int) -> None:
+    """Killed while nobody works: the next task starts at once."""
+    server = stage.redis(appendonly="yes", appendfsync="everysec")
+    journal, acks = stage.path("journal"), stage.path("acks")
+    workers = _workers(stage, server.url, journal, 1)
+    waits = []
+    for number in range(rounds):
+        server.kill()
+        time.sleep(random.uniform(0.05, 1.5))
+        server.start()
+        back_ns = time.monotonic_ns()
+        stage.produce(url=server.url, label=f"i{number}", acks=acks)
+        stage.wait_runs(journal, number + 1, what="E")
+        waits.append((stage.journal(journal).starts[-1].mono_ns - back_ns) / 1e9)
+    _stop(workers)
+    lost = stage.journal(journal).lost(stage.acks(acks))
+    stage.check(
+        "redis: killed while idle, a task runs within 1 s of its return",
+        max(waits) <= 1.0 and not lost,
+        rounds=rounds,
+        lost=len(lost),
+        wait_ms=spread([value * 1000 for value in waits], 1),
+    )
+    server.kill()
+
+
+def _lot(rng: random.Random) -> Fault:
+    """What happens to the next connection: most are hurt, some sooner, some later."""
+    kind = rng.choice(["cut", "cut", "cut", "half-close", "slow", "none"])
+    most = rng.choice([200, 2000, 20000, 100000])
+    way = rng.choice([DOWN, DOWN, UP])
+    return Fault(kind, way, rng.randrange(1, most), piece_bytes=rng.randint(1, 64))
+
+
+def cuts(stage: Stage, rounds: int) -> None:
+    """Connections cut after random bytes, half closed, slow: no loss, no double, no hang."""
+    server = stage.redis()
+    rng = random.Random()
+    with Proxy(server.port) as proxy:
+        proxy.choose = lambda: _lot(rng)
+        journal, acks = stage.path("journal"), stage.path("acks")
+        proxy_open = proxy.choose
+        proxy.choose = lambda: Fault()
+        workers = _workers(stage, proxy.url, journal)
+        slowest = retries = 0.0
+        for number in range(rounds):
+            proxy.choose = lambda: Fault()
+            producer = _producer(stage, proxy.url, f"c{number}", acks, TASKS // 2)
+            time.sleep(0.05)
+            proxy.choose = proxy_open
+            while producer.process.poll() is None:
+                proxy.drop_all()
+                time.sleep(rng.uniform(0.05, 0.3))
+            if producer.wait():
+                raise RuntimeError(producer.errors()[-500:])
+            slowest = max(slowest, producer.report()["slowest_ms"])
+            retries += producer.report()["retries"]
+            stage.progress(f"round {number + 1} of {rounds}: {proxy.fired} faults")
+        proxy.choose = lambda: Fault()
+        proxy.drop_all()
+        stage.wait_empty(server.url)
+        _stop(workers)
+        _judge(
+            stage,
+            "redis: connections cut, half closed and slow",
+            journal,
+            acks,
+            rounds=rounds,
+            connections=proxy.accepted,
+            faults=proxy.fired,
+            call_retries=int(retries),
+            slowest_call_ms=round(slowest, 1),
+        )
+    server.kill()
+
+
+def stalls(stage: Stage, rounds: int) -> None:
+    """A connection that swallows everything: calls end at their deadline, others go on."""
+    server = stage.redis()
+    waits = []
+    with Proxy(server.port) as proxy:
+        for number in range(rounds):
+            # Not before the handshake is over, else opening would be what times out.
+            proxy.choose = lambda: Fault("stall", DOWN, random.randrange(20, 3000))
+            start = time.monotonic()
+            program = stage.start(
+                "e2e_producer", url=proxy.url, count=50, label=f"s{number}", timeout_ms=700
+            )
+            program.wait(60)
+            text = program.errors()
+            waits.append(time.monotonic() - start)
+            if "timeout" not in text and "network" not in text and program.process.returncode:
+                raise RuntimeError(text[-500:])
+    calls = 51
+    stage.check(
+        "redis: a stalled connection ends each call at its deadline",
+        max(waits) <= calls * 0.9,
+        rounds=rounds,
+        timeout_ms=700,
+        max_s=round(max(waits), 2),
+    )
+    server.kill()
