@@ -164,7 +164,9 @@ class Harness:
         if worker is None:
             weights = dict.fromkeys(sorted(names), 1)
             options = {"concurrency": self._concurrency, "queues": weights}
-            worker = self._workers[names] = make_core(self.app, options, manual=True)
+            worker = make_core(self.app, options, manual=True)
+            worker.start()
+            self._workers[names] = worker
         return worker
 
     def _claim(self) -> list[_core.Delivery]:

@@ -1,0 +1,218 @@
+"""The command line, as programs and people call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wait_for
+from procs import Place, end
+
+import reeve
+from reeve import App
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return Place(folder, f"sqlite://{tmp_path}/queue.db")
+
+
+@pytest.fixture
+def app(place: Place) -> Iterator[App]:
+    place.env["REEVE_URL"] = place.url
+    with App(place.url) as app:
+        yield app
+
+
+def out(place: Place, *args: str) -> Any:
+    """The JSON that a command prints."""
+    return json.loads(place.cli(*args, "--json"))
+
+
+def test_version_and_help(place: Place) -> None:
+    assert place.cli("version") == f"reeve {reeve.__version__}\n"
+    assert out(place, "version") == {"version": reeve.__version__}
+    text = place.cli("--help")
+    for command in ("worker", "demo", "queues", "jobs", "dead", "pause", "weight", "enqueue"):
+        assert f"  {command} " in text
+        place.cli(command, "--help")
+
+
+def test_from_enqueue_to_delete(place: Place, app: App) -> None:
+    args = ("--queue", "mail", "--json-args", '{"to": "a@b.c"}')
+    job = out(place, "enqueue", "welcome", *args, "--priority", "8")
+    assert job["queue"] == "mail"
+    (queue,) = out(place, "queues")
+    assert (queue["name"], queue["pending"], queue["paused"]) == ("mail", 1, False)
+    (listed,) = out(place, "jobs", "mail")
+    assert (listed["id"], listed["args"], listed["priority"]) == (job["id"], {"to": "a@b.c"}, 8)
+    shown = out(place, "jobs", "show", job["id"])
+    assert shown == listed
+    assert out(place, "jobs", "delete", job["id"], "--queue", "mail")["id"] == job["id"]
+    assert out(place, "jobs", "list", "mail", "--state", "pending") == []
+    late = out(place, "enqueue", "welcome", "--delay", "1h", "--id", "own")
+    assert late["id"] == "own"
+    assert out(place, "jobs", "default", "--state", "scheduled")[0]["due_at"]
+    assert out(place, "jobs", "retry", "own")["queue"] == "default"
+    assert app.job("own").state == "pending"
+
+
+def test_the_dead(place: Place, app: App) -> None:
+    ids = [app.enqueue("t", {"n": n}).id for n in range(4)]
+    for id in ids:
+        app.job(id).archive()
+    assert [d["id"] for d in out(place, "dead", "list", "default")] == ids
+    assert out(place, "dead", "show", ids[0])["state"] == "archived"
+    assert out(place, "dead", "retry", "default", ids[0])["count"] == 1
+    assert out(place, "dead", "edit", "default", ids[1], "--json-args", '{"n": 9}')["id"] == ids[1]
+    assert app.job(ids[1]).info().args == {"n": 9}
+    assert out(place, "dead", "purge", "default", ids[2])["count"] == 1
+    assert out(place, "dead", "purge", "default", "--all")["count"] == 1
+    assert place.cli("dead", "list", "default") == "no archived jobs in default\n"
+    assert "is not dead" in place.cli("dead", "show", ids[0], code=1)
+
+
+def test_editor(place: Place, app: App) -> None:
+    job = app.enqueue("t", {"n": 1})
+    job.archive()
+    editor = place.folder / "editor"
+    code = "import json,sys; p=sys.argv[1]; json.dump({'n': 2}, open(p, 'w'))"
+    editor.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$1"\n')
+    editor.chmod(0o755)
+    place.env["EDITOR"] = place.env["VISUAL"] = str(editor)
+    place.cli("dead", "edit", "default", job.id)
+    assert job.info().args == {"n": 2}
+
+
+def test_pause_resume_weight(place: Place, app: App) -> None:
+    app.enqueue("t", {})
+    assert place.cli("pause", "default") == "default is paused\n"
+    assert app.inspect.queue("default").paused
+    assert out(place, "resume", "default") == {"queue": "default", "paused": False}
+    assert out(place, "weight", "default", "6") == {"queue": "default", "weight": 6}
+    assert app.inspect.queue("default").weight == 6
+    assert "is not in the range" in place.cli("weight", "default", "5000", code=2)
+
+
+def test_plain_text_is_aligned(place: Place, app: App) -> None:
+    assert place.cli("queues") == "no queues yet\n"
+    app.enqueue("task.name", {}, queue="short")
+    app.enqueue("task.name", {}, queue="a-much-longer-name")
+    head, *rows = place.cli("queues").splitlines()
+    assert head.startswith("queue ")
+    assert [row.split()[0] for row in rows] == ["a-much-longer-name", "short"]
+    assert head.index("pending") + len("pending") == rows[1].index(" 1 ") + 2
+    assert "task.name" in place.cli("jobs", "short")
+    assert place.cli("workers") == "no workers\n"
+    assert "\x1b" not in place.cli("queues")
+
+
+def test_watch_prints_until_it_is_ended(place: Place, app: App) -> None:
+    import subprocess
+
+    app.enqueue("t", {})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reeve", "queues", "--watch", "--interval", "0.1"],
+        env=place.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        for _ in range(2):
+            assert json.loads(process.stdout.readline())[0]["name"] == "default"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (("nonsense",), 2, "No such command"),
+        (("queues", "--url", "ftp://x"), 2, "scheme"),
+        (("queues", "--url", "x"), 2, "url has no scheme"),
+        (("queues", "--url", "redis+unix:///nowhere/r.sock"), 1, "is the server running"),
+        (("jobs", "a b"), 2, "queue is 'a b'"),
+        (("jobs", "q", "--state", "lost"), 2, "'lost' is not one of"),
+        (("jobs", "q", "--limit", "0"), 2, "0 is not in the range"),
+        (("jobs", "show", "nothing"), 1, "there is no job nothing in any queue"),
+        (("dead", "retry", "q"), 2, "give an ID or --all"),
+        (("dead", "retry", "q", "id", "--all"), 2, "give an ID or --all"),
+        (("dead", "purge", "q", "id"), 1, "not in the dead letter"),
+        (("enqueue", "t", "--json-args", "{"), 2, "not JSON"),
+        (("enqueue", "t", "--json-args", "[1]"), 2, "object by parameter name"),
+        (("enqueue", "a b"), 2, "task name is 'a b'"),
+        (("enqueue", "t", "--delay", "soon"), 2, "delay is 'soon'"),
+        (("worker", "no_such_module"), 2, "there is no module no_such_module"),
+        (("worker", "work:nothing"), 2, "work has no App called nothing"),
+        (("worker", "json"), 2, "json has 0 Apps"),
+        (("worker", "work", "--queues", "a=x"), 2, "write name=weight"),
+        (("worker", "work", "-c", "0"), 2, "concurrency is 0"),
+        (("worker", "work", "--lease", "1ms"), 2, "lease"),
+        (("worker", "work", "--grace", "never"), 2, "grace is 'never'"),
+        (("demo", "/no/such/dir"), 2, "does not exist"),
+        (("demo", "--files", "0"), 2, "not in the range"),
+        (("demo", "--lease", "1ms"), 2, "lease is '1ms'"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, tuple) else None,
+)
+def test_errors_are_one_line(
+    place: Place, app: App, args: tuple[str, ...], code: int, text: str
+) -> None:
+    error = place.cli(*args, code=code)
+    assert text in error
+    assert "Traceback" not in error
+    assert len([line for line in error.splitlines() if "rror" in line or "reeve:" in line]) <= 1
+
+
+def test_worker_options_reach_the_worker(place: Place, app: App) -> None:
+    with place.worker("--queues", "mail=6,default", "-c", "3", "--log-level", "debug") as process:
+        wait_for(lambda: app.workers())
+        (worker,) = app.workers()
+        assert (worker.queues, worker.concurrency) == ("mail=6,default=1", 3)
+        assert out(place, "workers")[0]["id"] == worker.id
+        assert worker.id in place.cli("workers")
+        end(process)
+    assert app.workers() == []
+
+
+def test_worker_url_overrides_the_apps(place: Place, app: App, tmp_path: Path) -> None:
+    place.env["TEST_URL"] = "redis://nowhere.invalid"
+    app.enqueue("note", {"n": 1})
+    with place.worker("--url", place.url) as process:
+        wait_for(lambda: place.count("note") == 1)
+        end(process)
+
+
+@pytest.mark.parametrize("kill", [(), ("--kill",), ("--kill", "unsupervised", "--lease", "1s")])
+def test_demo_accounts_for_every_file(place: Place, shared_broker: str, kill: tuple[str]) -> None:
+    folder = place.folder / "files"
+    folder.mkdir()
+    for n in range(400):
+        (folder / f"{n}.txt").write_bytes(os.urandom(50) * (n * 20 + 1) if n % 10 else b"same")
+    (folder / "broken-link").symlink_to("nowhere")
+    url = ("--url", shared_broker)
+    report = out(place, "demo", str(folder), *url, "-c", "2", *kill)
+    assert report["files"] == 405
+    assert (report["missing"], report["twice"], report["unknown"]) == (0, 0, 0)
+    assert report["dead"] == 4
+    assert report["done"] == 401
+    assert report["duplicates"] == 39
+    assert report["retries"] >= 8
+    assert all(d["attempts"] == 3 for d in report["dead_jobs"])
+    if kill:
+        takeover = report["takeover"]
+        assert takeover["held"] >= 1
+        assert report["crashes"] >= takeover["held"]
+        assert (takeover["back_ms"] is None) == ("unsupervised" in kill)
+    with App(shared_broker, prefix="reeve-demo") as app:
+        left = [q for q in app.queues() if q.backlog or q.completed or q.archived]
+        assert left == []

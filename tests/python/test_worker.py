@@ -1,0 +1,446 @@
+"""Workers on every broker: both kinds of handlers, outcomes, timeouts, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from conftest import Counted, wait_for
+
+from reeve import (
+    App,
+    Context,
+    Fatal,
+    JobFailed,
+    NotFound,
+    Retry,
+    Skip,
+    Snooze,
+    StateError,
+    current,
+)
+from reeve.worker import Worker
+
+FAST = Retry(max_attempts=3, base=0.01, jitter="none")
+
+
+@dataclass
+class Parcel:
+    weight: float
+    tags: set[str]
+
+
+@pytest.fixture
+def settled() -> Iterator[None]:
+    """Warnings of failing handlers are wanted here."""
+    logging.getLogger("reeve").setLevel(logging.CRITICAL)
+    yield
+    logging.getLogger("reeve").setLevel(logging.NOTSET)
+
+
+def until_state(job: Any, state: str | None) -> None:
+    wait_for(lambda: job.state == state)
+
+
+def test_both_kinds_with_results(app: App, calls: Counted) -> None:
+    @app.task(retention="1h")
+    def pack(parcel: Parcel) -> Parcel:
+        calls.add(threading.current_thread().name)
+        return Parcel(parcel.weight * 2, parcel.tags | {"packed"})
+
+    @app.task(retention="1h")
+    async def ship(parcel: Parcel) -> None:
+        await asyncio.sleep(0)
+        calls.add(threading.current_thread().name)
+
+    with app.worker(concurrency=4) as worker:
+        packed = pack.enqueue(Parcel(1.5, {"a"}))
+        shipped = ship.enqueue(Parcel(1, set()))
+        names = calls.wait(2)
+        until_state(packed, "completed")
+        until_state(shipped, "completed")
+        assert worker.id in [w.id for w in app.workers()] or app.workers() == []
+    assert packed.result() == Parcel(3.0, {"a", "packed"})
+    assert shipped.result() is None
+    assert sorted(str(n) for n in names) == ["reeve-1", "reeve-worker"]
+    assert worker.stats()["done"] == 2
+
+
+def test_without_retention_a_job_is_gone_when_done(app: App, calls: Counted) -> None:
+    @app.task
+    async def note(n: int) -> int:
+        calls.add(n)
+        return n
+
+    with app.worker():
+        job = note.enqueue(5)
+        calls.wait(1)
+        until_state(job, None)
+    with pytest.raises(NotFound):
+        job.result()
+
+
+def test_context_and_current(app: App, calls: Counted) -> None:
+    @app.task(queue="q", retry=FAST)
+    async def plain() -> None:
+        await asyncio.sleep(0)
+        calls.add((current().id, current().queue))
+
+    @app.task(queue="q", retry=FAST)
+    def full(ctx: Context, n: int) -> None:
+        assert current() is ctx
+        calls.add(
+            (ctx.id, ctx.attempt, ctx.max_attempts, ctx.token > 0, ctx.headers, ctx.cancelled)
+        )
+        if ctx.attempt == 1:
+            raise ValueError(n)
+
+    with app.worker():
+        first = plain.enqueue()
+        assert calls.wait(1) == [(first.id, "q")]
+        second = full.using(headers={"a": "b"}).enqueue(1)
+        seen = calls.wait(3)
+    assert seen[1:] == [
+        (second.id, 1, 3, True, {"a": "b"}, False),
+        (second.id, 2, 3, True, {"a": "b"}, False),
+    ]
+    with pytest.raises(StateError, match="no task is running"):
+        current()
+
+
+def test_failures_end_in_the_dead_letter(app: App, settled: None) -> None:
+    @app.task(retry=FAST)
+    def broken(a: int) -> int:
+        return 1 // a
+
+    @app.task(retry=FAST)
+    async def broken_too(a: int) -> int:
+        return 1 // a
+
+    with app.worker():
+        jobs = [broken.enqueue(0), broken_too.enqueue(0)]
+        for job in jobs:
+            until_state(job, "archived")
+    for job in jobs:
+        info = job.info()
+        assert info.attempts == 3
+        assert [a.attempt for a in info.history] == [1, 2, 3]
+        assert info.history[-1].error_type == "ZeroDivisionError"
+        assert "1 // a" in info.history[-1].traceback
+        assert "_runner" not in info.history[-1].traceback
+        with pytest.raises(JobFailed) as caught:
+            job.result()
+        error = caught.value
+        assert (error.error_type, error.attempts) == ("ZeroDivisionError", 3)
+        assert "by zero" in str(error)
+        assert error.reason == "attempts exhausted"
+
+
+def test_what_a_handler_may_raise(app: App, calls: Counted, settled: None) -> None:
+    policy = Retry(
+        max_attempts=5, base=0.01, jitter="none", on=(OSError, ValueError), never=(TimeoutError,)
+    )
+
+    @app.task(retry=policy)
+    def handler(ctx: Context, what: str) -> None:
+        calls.add((what, ctx.attempt))
+        if what == "fatal":
+            raise Fatal("no use")
+        if what == "never":
+            raise TimeoutError("listed in never")
+        if what == "not-on":
+            raise KeyError("not listed in on")
+        if what == "skip":
+            raise Skip
+        if what == "exit":
+            raise SystemExit(3)
+        if len([v for v in calls.values if v[0] == what]) < 3:  # type: ignore[index]
+            if what == "snooze":
+                raise Snooze(0.01)
+            raise Retry.later("busy", delay=0.01)
+
+    with app.worker():
+        jobs = {
+            what: handler.enqueue(what)
+            for what in ("fatal", "never", "not-on", "exit", "skip", "snooze", "later")
+        }
+        for what in ("fatal", "never", "not-on", "exit"):
+            until_state(jobs[what], "archived")
+        for what in ("skip", "snooze", "later"):
+            until_state(jobs[what], None)
+    attempts = {w: [a for x, a in calls.values if x == w] for w in jobs}  # type: ignore[misc]
+    assert attempts == {
+        "fatal": [1],
+        "never": [1],
+        "not-on": [1],
+        "exit": [1],
+        "skip": [1],
+        "snooze": [1, 1, 1],
+        "later": [1, 2, 3],
+    }
+    assert jobs["fatal"].info().history[0].error_type == "reeve.Fatal"
+    assert jobs["exit"].info().history[0].error_type == "SystemExit"
+
+
+def test_payloads_that_do_not_fit_are_fatal(app: App, settled: None) -> None:
+    @app.task(name="typed", retry=FAST)
+    def typed(n: int) -> None: ...
+
+    with app.worker():
+        jobs = [
+            app.enqueue("typed", {"m": 1}),
+            app.enqueue("typed", {}),
+        ]
+        for job in jobs:
+            until_state(job, "archived")
+    info = jobs[0].info()
+    assert info.attempts == 1
+    assert info.history[0].error_type == "reeve.PayloadMismatch"
+    assert "unknown m; missing n" in info.history[0].error_message
+    assert info.reason == "fatal error"
+
+
+def test_unknown_tasks_are_retried(app: App, settled: None) -> None:
+    with app.worker(queues={"default": 1}):
+        job = app.enqueue("from.tomorrow", {})
+        until_state(job, "retry")
+    assert job.info().error == "UnknownTask: this worker has no task 'from.tomorrow'"
+
+
+def test_a_result_without_json_is_fatal(app: App, settled: None) -> None:
+    @app.task(retention="1h")
+    def handler() -> object:
+        return object()
+
+    with app.worker():
+        job = handler.enqueue()
+        until_state(job, "archived")
+    assert "cannot be stored: object has no JSON form" in (job.info().error or "")
+
+
+def test_odd_messages_of_exceptions(app: App, settled: None) -> None:
+    class Nasty(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    @app.task(retry=0)
+    def handler(n: int) -> None:
+        if n:
+            raise Nasty
+        raise ValueError("lone \ud800 surrogate")
+
+    with app.worker():
+        jobs = [handler.enqueue(n) for n in (0, 1)]
+        for job in jobs:
+            until_state(job, "archived")
+    assert "\\ud800" in (jobs[0].info().error or "")
+    assert "its message raised RuntimeError" in (jobs[1].info().error or "")
+
+
+def test_timeouts_reach_both_kinds(app: App, calls: Counted, settled: None) -> None:
+    @app.task(timeout="100ms", retry=0)
+    async def sleeps() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            calls.add("async ended")
+
+    @app.task(timeout="100ms", retry=0)
+    def spins(ctx: Context) -> None:
+        while not ctx.cancelled:
+            time.sleep(0.001)
+        calls.add("thread ended")
+
+    with app.worker():
+        jobs = [sleeps.enqueue(), spins.enqueue()]
+        assert sorted(map(str, calls.wait(2))) == ["async ended", "thread ended"]
+        for job in jobs:
+            until_state(job, "archived")
+    for job in jobs:
+        assert "TimeoutError" in (job.info().error or "")
+
+
+def test_a_handler_that_cancels_itself_fails(app: App, settled: None) -> None:
+    @app.task(retry=0)
+    async def handler() -> None:
+        raise asyncio.CancelledError("by itself")
+
+    with app.worker():
+        job = handler.enqueue()
+        until_state(job, "archived")
+    assert "CancelledError: by itself" in (job.info().error or "")
+
+
+def test_deadlines(app: App, calls: Counted) -> None:
+    @app.task(queue="q")
+    def handler() -> None:
+        calls.add()
+
+    job = handler.using(expires="10ms").enqueue()
+    deadline = job.info().enqueued_at.timestamp() + 0.01
+    wait_for(lambda: time.time() > deadline + 0.01)
+    with app.worker():
+        until_state(job, "archived")
+    assert job.info().reason == "deadline passed"
+    assert calls.values == []
+
+
+def test_stop_waits_for_handlers_and_hands_back_the_rest(app: App) -> None:
+    started, let_go = threading.Event(), threading.Event()
+
+    @app.task(retention="1h")
+    def slow(n: int) -> None:
+        started.set()
+        let_go.wait(20)
+
+    jobs = slow.enqueue_many([(n,) for n in range(5)])
+    worker = app.worker(concurrency=1)
+    worker.start()
+    assert started.wait(20)
+    worker.stop()
+    assert not worker.join(0.05)
+    let_go.set()
+    assert worker.join(20)
+    assert [job.state for job in jobs] == ["completed", *["pending"] * 4]
+    with pytest.raises(StateError, match="was started before"):
+        worker.start()
+
+
+def test_a_second_stop_does_not_wait(app: App, calls: Counted) -> None:
+    @app.task
+    async def forever() -> None:
+        calls.add("on")
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            calls.add("off")
+            raise
+
+    job = forever.enqueue()
+    worker = app.worker()
+    worker.start()
+    calls.wait(1)
+    worker.stop()
+    worker.stop()
+    assert worker.join(20)
+    assert calls.values == ["on", "off"]
+    assert job.state == "pending"
+    assert job.info().attempts == 0
+
+
+def test_grace_ends(app: App, calls: Counted) -> None:
+    release = threading.Event()
+
+    @app.task
+    def stubborn() -> None:
+        calls.add()
+        release.wait(30)
+
+    job = stubborn.enqueue()
+    worker = app.worker(grace="50ms")
+    worker.start()
+    calls.wait(1)
+    worker.stop()
+    assert worker.join(20)
+    assert job.state == "pending"
+    release.set()
+
+
+def test_quiet(app: App, calls: Counted) -> None:
+    @app.task
+    async def handler(n: int) -> None:
+        calls.add(n)
+
+    with app.worker() as worker:
+        handler.enqueue(1)
+        calls.wait(1)
+        worker.quiet()
+        job = handler.enqueue(2)
+        assert job.state == "pending"
+        worker.quiet(False)
+        calls.wait(2)
+
+
+def test_more_jobs_than_slots(app: App, calls: Counted) -> None:
+    running = 0
+    most = 0
+
+    @app.task
+    async def handler(n: int) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        calls.add(n)
+
+    handler.enqueue_many([(n,) for n in range(500)])
+    with app.worker(concurrency=7):
+        seen = calls.wait(500)
+    assert sorted(seen) == list(range(500))  # type: ignore[type-var]
+    assert 1 < most <= 7
+
+
+def test_threads_up_to_concurrency(app: App, calls: Counted) -> None:
+    barrier = threading.Barrier(3)
+
+    @app.task
+    def handler() -> None:
+        barrier.wait(20)  # passes only when three run at once
+        calls.add()
+
+    handler.enqueue_many([()] * 6)
+    with app.worker(concurrency=3):
+        calls.wait(6)
+
+
+def test_strict_order(app: App, calls: Counted) -> None:
+    @app.task
+    async def handler(name: str) -> None:
+        calls.add(name)
+
+    for _ in range(5):
+        handler.using(queue="low").enqueue("low")
+        handler.using(queue="high").enqueue("high")
+    with app.worker(
+        queues={"high": 1, "low": 1}, order="strict", concurrency=1, ageing="1h"
+    ):
+        assert calls.wait(10) == ["high"] * 5 + ["low"] * 5
+
+
+def test_a_worker_runs_once(app: App) -> None:
+    worker = app.worker()
+    with worker:
+        pass
+    with pytest.raises(StateError, match="runs once"):
+        worker.run()
+
+
+def test_annotations_are_checked_when_the_worker_is_made(mem_app: App) -> None:
+    @mem_app.task
+    def handler(a: NoSuch) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(Exception, match="annotation cannot be resolved"):
+        Worker(mem_app)
+
+
+def test_log_lines_of_the_core_reach_logging(
+    mem_app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "reeve")
+
+    @mem_app.task(timeout="20ms", retry=0)
+    def stuck(ctx: Context) -> None:
+        while not ctx.cancelled:
+            time.sleep(0.001)
+
+    with mem_app.worker():
+        job = stuck.enqueue()
+        until_state(job, "archived")
+    assert any(r.name == "reeve.worker" and "started on" in r.message for r in caplog.records)
