@@ -29,6 +29,8 @@ def _answer(words: list[bytes], version: str) -> bytes:
         return b"$%d\r\n%s\r\n" % (len(text), text.encode())
     if verb == b"PING":
         return b"+PONG\r\n"
+    if verb == b"TIME":
+        return b"*2\r\n$10\r\n1763600000\r\n$1\r\n0\r\n"
     if verb == b"CONFIG":
         return b"*0\r\n"
     return b"+OK\r\n"
