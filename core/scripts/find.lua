@@ -7,7 +7,7 @@
 --      token, worker, lease_ms, result (false = none).
 -- Moves: none.
 --@include lib/now.lua
---@include lib/place.lua
+--@include lib/rank.lua
 --@include lib/state.lua
 --@include lib/claim.lua
 local id = ARGV[1]

@@ -9,7 +9,7 @@
 --      pending, token, worker, lease_ms, result (false = none).
 -- Moves: none.
 --@include lib/now.lua
---@include lib/place.lua
+--@include lib/rank.lua
 --@include lib/claim.lua
 local state = ARGV[1]
 local offset, max = tonumber(ARGV[2]), tonumber(ARGV[3])

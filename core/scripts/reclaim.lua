@@ -57,7 +57,7 @@ for first = 1, #gone, 1000 do
     redis.call('ZREM', KEYS[2], unpack(gone, first, last))
     redis.call('HDEL', KEYS[3], unpack(gone, first, last))
 end
-local next_ = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf',
+local next_ = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '(+inf',
     'WITHSCORES', 'LIMIT', 0, 1)
 out[2] = tonumber(next_[2] or 0)
 out[3] = full and 1 or 0

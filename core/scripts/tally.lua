@@ -7,7 +7,7 @@
 --      tasks that are next at each priority in use: the oldest is among them.
 -- Moves: none.
 --@include lib/now.lua
---@include lib/place.lua
+--@include lib/rank.lua
 local set = redis.call('HMGET', KEYS[8], 'done', 'failed', 'paused', 'dead')
 local pending = redis.call('LLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]) -
     tonumber(set[4] or 0)

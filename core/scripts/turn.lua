@@ -12,186 +12,191 @@
 --      of claimed ids; indices of lost ids (from 0); claimed
 --      ids; then their priorities; then their bodies.
 -- Moves: active → nothing, pending → active.
---@include lib/now.lua
---@include lib/bell.lua
---@include lib/place.lua
---@include lib/due.lua
-local tasks, pending, ranked = KEYS[1], KEYS[2], KEYS[3]
-local active, meta = KEYS[4], KEYS[7]
+local call = redis.call
+local tasks, pending, ranked, active = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local leases, claims, meta, bell = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local want, count = tonumber(ARGV[2]), tonumber(ARGV[6])
 if not want or not count or not tonumber(ARGV[3]) or want > 1000 or
     count > 1000 then
     return redis.error_reply('ERR turn: bad arguments')
 end
-redis.call('LLEN', KEYS[8])
-local lost, drop, mine, done, failed = {}, {}, {}, 0, 0
-local held, seen, at = {}, {}, 0
+local silent = call('LLEN', bell) == 0
+local set = call('HMGET', meta, 'paused', 'dead', 'token', 'done', 'failed')
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local flags, lost, drop, done, failed = 0, {}, {}, 0, 0
+
+-- Ends what is ours: one look, two variadic deletions.
+local clean, held = true, nil
 if count > 0 then
-    held = redis.call('HMGET', active, unpack(ARGV, 8, 7 + count))
+    held = call('HMGET', active, unpack(ARGV, 8, 7 + count))
 end
+local at = 0
 for run = 8 + count, #ARGV, 3 do
     local token, ids = ARGV[run], tonumber(ARGV[run + 1])
-    local flags, before = tonumber(ARGV[run + 2]), #mine
+    local mark = tonumber(ARGV[run + 2])
     for i = at + 1, at + ids do
-        local id = ARGV[7 + i]
-        if held[i] == token and not seen[id] then
-            seen[id] = true
-            mine[#mine + 1] = id
-        elseif held[i] or ARGV[5] ~= '1' or
-            redis.call('HEXISTS', tasks, id) == 1 then
-            lost[#lost + 1] = i - 1
-        end
+        if held[i] ~= token then clean = false end
     end
     at = at + ids
-    if flags % 2 == 1 then drop[#drop + 1] = token end
-    if flags % 4 >= 2 then done = done + #mine - before end
-    if flags >= 4 then failed = failed + #mine - before end
+    if mark % 2 == 1 then drop[#drop + 1] = token end
+    if mark % 4 >= 2 then done = done + ids end
+    if mark >= 4 then failed = failed + ids end
 end
-if #mine > 0 then
-    redis.call('HDEL', active, unpack(mine))
-    redis.call('HDEL', tasks, unpack(mine))
+if count > 0 and clean then
+    clean = call('HDEL', active, unpack(ARGV, 8, 7 + count)) == count
+    call('HDEL', tasks, unpack(ARGV, 8, 7 + count))
+end
+if not clean then
+    -- Some are not ours, or one was named twice: once more, one by one.
+    local met = {}
+    at, done, failed = 0, 0, 0
+    for run = 8 + count, #ARGV, 3 do
+        local token, ids = ARGV[run], tonumber(ARGV[run + 1])
+        local mark, ended = tonumber(ARGV[run + 2]), 0
+        for i = at + 1, at + ids do
+            local id = ARGV[7 + i]
+            if held[i] == token and not met[id] then
+                met[id] = true
+                ended = ended + 1
+                call('HDEL', active, id)
+                call('HDEL', tasks, id)
+            elseif held[i] or ARGV[5] ~= '1' or
+                call('HEXISTS', tasks, id) == 1 then
+                lost[#lost + 1] = i - 1
+            end
+        end
+        at = at + ids
+        if mark % 4 >= 2 then done = done + ended end
+        if mark >= 4 then failed = failed + ended end
+    end
 end
 if #drop > 0 then
-    redis.call('ZREM', KEYS[5], unpack(drop))
-    redis.call('HDEL', KEYS[6], unpack(drop))
-end
-if done > 0 then redis.call('HINCRBY', meta, 'done', done) end
-if failed > 0 then redis.call('HINCRBY', meta, 'failed', failed) end
-
--- Pops from the list, leaving out stale copies.
-local function pop_live(ids, stale_left)
-    for _ = 1, 64 do
-        local popped = redis.call('LPOP', pending, want - #ids)
-        if not popped then return stale_left end
-        local stale = redis.call('HMGET', KEYS[11], unpack(popped))
-        local met = {}
-        for i, id in ipairs(popped) do
-            local copies = tonumber(stale[i] or 0) - (met[id] or 0)
-            if copies > 0 then
-                met[id] = (met[id] or 0) + 1
-                stale_left = stale_left - 1
-            else
-                ids[#ids + 1] = id
-            end
-        end
-        for id, copies in pairs(met) do
-            if redis.call('HINCRBY', KEYS[11], id, -copies) <= 0 then
-                redis.call('HDEL', KEYS[11], id)
-            end
-            redis.call('HINCRBY', meta, 'dead', -copies)
-        end
-        if #ids >= want then return stale_left end
-    end
-    return stale_left
+    call('ZREM', leases, unpack(drop))
+    call('HDEL', claims, unpack(drop))
 end
 
--- Pops from ranked while the priority is above 5, or to the end.
-local function pop_ranked(ids, priorities, above)
-    local found = redis.call('ZRANGE', ranked, 0, want - #ids - 1,
-        'WITHSCORES')
-    local count = 0
-    for i = 1, #found, 2 do
-        local priority = rank_priority(tonumber(found[i + 1]))
-        if above and priority < 5 then break end
-        count = count + 1
-        ids[#ids + 1] = found[i]
-        priorities[#ids] = priority
-    end
-    if count > 0 then
-        redis.call('ZREMRANGEBYRANK', ranked, 0, count - 1)
-    end
-    return count
-end
-
-local now = now_ms()
-local flags, due, token, ids, bodies = 0, 0, 0, {}, nil
-local priorities
-local set = redis.call('HMGET', meta, 'paused', 'dead')
+-- Claims.
+local due, token, ids, n, priorities = 0, 0, nil, 0, nil
 if set[1] == '1' then flags = 2 end
-if want > 0 then
-    local stale_left = tonumber(set[2] or 0)
-    local ranked_left = redis.call('ZCARD', ranked)
-    if flags == 0 then
-        if ranked_left > 0 then
-            priorities = {}
-            ranked_left = ranked_left - pop_ranked(ids, priorities, true)
+if want > 0 and flags == 0 then
+    local stale = tonumber(set[2] or 0)
+    if stale == 0 and call('ZCARD', ranked) == 0 then
+        ids = call('LPOP', pending, want) or {}
+        n = #ids
+        if n == want and call('LLEN', pending) > 0 then flags = 1 end
+    else
+        --@include lib/rank.lua
+        ids, priorities = {}, {}
+
+        local function pop_ranked(above)
+            if n == want then return end
+            local found = call('ZRANGE', ranked, 0, want - n - 1, 'WITHSCORES')
+            local taken = 0
+            for i = 1, #found, 2 do
+                local priority = rank_priority(tonumber(found[i + 1]))
+                if above and priority < 5 then break end
+                taken, n = taken + 1, n + 1
+                ids[n], priorities[n] = found[i], priority
+            end
+            if taken > 0 then
+                call('ZREMRANGEBYRANK', ranked, 0, taken - 1)
+            end
         end
-        if #ids < want then
-            if stale_left > 0 then
-                stale_left = pop_live(ids, stale_left)
-            elseif #ids == 0 then
-                ids = redis.call('LPOP', pending, want) or ids
-            else
-                local popped = redis.call('LPOP', pending, want - #ids)
-                for _, id in ipairs(popped or {}) do
-                    ids[#ids + 1] = id
+
+        -- Leaves out stale copies (lib/place.lua); true when there may be more.
+        local function pop_list()
+            local popped = n < want and call('LPOP', pending, want - n)
+            if not popped then return false end
+            local copies = call('HMGET', KEYS[11], unpack(popped))
+            local met = {}
+            for i, id in ipairs(popped) do
+                if tonumber(copies[i] or 0) > (met[id] or 0) then
+                    met[id] = (met[id] or 0) + 1
+                    stale = stale - 1
+                    call('HINCRBY', meta, 'dead', -1)
+                    if call('HINCRBY', KEYS[11], id, -1) <= 0 then
+                        call('HDEL', KEYS[11], id)
+                    end
+                else
+                    n = n + 1
+                    ids[n], priorities[n] = id, 5
                 end
             end
+            return n < want
         end
-        if ranked_left > 0 and #ids < want then
-            for i = 1, #ids do priorities[i] = priorities[i] or 5 end
-            ranked_left = ranked_left - pop_ranked(ids, priorities, false)
+
+        pop_ranked(true)
+        for _ = 1, 64 do
+            if not pop_list() then break end
         end
-        if ranked_left > 0 or #ids == want or stale_left > 0 then
-            local left = redis.call('LLEN', pending) - stale_left
-            if left + ranked_left > 0 then
-                flags = 1
-                ring(KEYS[8])
-            end
+        pop_ranked(false)
+        if call('LLEN', pending) - stale + call('ZCARD', ranked) > 0 then
+            flags = 1
         end
-    end
-    if #ids < want then
-        due = next_due(KEYS[9], KEYS[10])
-        -- Nothing is left to ring for.
-        if flags == 0 then redis.call('DEL', KEYS[8]) end
     end
 end
+if flags == 1 and silent then
+    call('RPUSH', bell, 1)
+elseif flags == 0 and n < want and not silent then
+    -- Nothing is left to ring for.
+    call('DEL', bell)
+end
+if n < want then
+    --@include lib/due.lua
+    due = next_due(KEYS[9], KEYS[10])
+end
 
-local n = #ids
+local fields = {}
 if n > 0 then
-    token = redis.call('HINCRBY', meta, 'token', 1)
-    local pairs_ = {}
-    local text = tostring(token)
+    token = tonumber(set[3] or 0) + 1
+    local text, named, entries = tostring(token), ids, {}
     for i = 1, n do
-        pairs_[i * 2 - 1], pairs_[i * 2] = ids[i], text
+        entries[i * 2 - 1], entries[i * 2] = ids[i], text
     end
     if token == 1 then
-        -- A value of more than 64 bytes keeps `active` a hash table: a list of
-        -- up to 512 fields would be searched from end to end.
-        redis.call('HSET', active, '~', string.rep('~', 65))
+        -- More than 64 bytes keep these from being lists, which would be
+        -- searched from end to end.
+        local long = string.rep('~', 65)
+        call('HSET', active, '~', long)
+        call('ZADD', leases, '+inf', long)
     end
-    redis.call('HSET', active, unpack(pairs_))
-    redis.call('ZADD', KEYS[5], now + ARGV[3], text)
-    local named = ids
+    call('HSET', active, unpack(entries))
+    call('ZADD', leases, now + ARGV[3], text)
     if priorities then
         flags = flags + 4
         named = {}
         for i = 1, n do
-            priorities[i] = priorities[i] or 5
-            named[i] = ids[i]
-            if priorities[i] ~= 5 then
-                named[i] = ids[i] .. '|' .. priorities[i]
-            end
+            named[i] = priorities[i] == 5 and ids[i] or
+                ids[i] .. '|' .. priorities[i]
         end
     end
-    redis.call('HSET', KEYS[6], text, ARGV[1] .. ' ' .. ARGV[3] .. ' ' ..
+    call('HSET', claims, text, ARGV[1] .. ' ' .. ARGV[3] .. ' ' ..
         table.concat(named, ' '))
-    if ARGV[4] == '1' then
-        bodies = redis.call('HMGET', tasks, unpack(ids))
-    end
+    fields = { 'token', text }
 end
+if done > 0 then
+    fields[#fields + 1] = 'done'
+    fields[#fields + 1] = (set[4] or 0) + done
+end
+if failed > 0 then
+    fields[#fields + 1] = 'failed'
+    fields[#fields + 1] = (set[5] or 0) + failed
+end
+if #fields > 0 then call('HSET', meta, unpack(fields)) end
 
-local out = { now, flags, due, token, #lost, n }
-local top = 6
-for i = 1, #lost do out[top + i] = lost[i] end
-top = top + #lost
-for i = 1, n do out[top + i] = ids[i] end
-top = top + n
-if priorities and n > 0 then
-    for i = 1, n do out[top + i] = priorities[i] end
+local out = { now, flags, due, token, #lost, n, unpack(lost) }
+if n > 0 then
+    local top = #out
+    for i = 1, n do out[top + i] = ids[i] end
     top = top + n
-end
-if bodies then
-    for i = 1, n do out[top + i] = bodies[i] end
+    if priorities then
+        for i = 1, n do out[top + i] = priorities[i] end
+        top = top + n
+    end
+    if ARGV[4] == '1' then
+        local bodies = call('HMGET', tasks, unpack(ids))
+        for i = 1, n do out[top + i] = bodies[i] end
+    end
 end
 return out

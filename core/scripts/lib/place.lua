@@ -1,18 +1,11 @@
--- Where pending tasks stand. Priority 5 is a list of ids; every other priority
--- stands in `ranked`, scored (9 - priority) * 2^49 + 2^48 + order of arrival,
--- where the order of tasks put to the front is negative.
+-- Where pending tasks stand. Priority 5 is a list of ids, every other priority
+-- `ranked`.
 --
 -- A task taken from the middle of the list stays there as a stale copy: `dead`
 -- counts the copies of an id, meta.dead all of them. Stale copies stand before
 -- the live one, because ids are added at the back; an id put to the front
 -- first loses its stale copies.
-local RANK = 562949953421312
-local HALF = 281474976710656
-
-local function rank_priority(score)
-    return 9 - math.floor(score / RANK)
-end
-
+--@include lib/rank.lua
 local function put_back(k, id, priority)
     if priority == 5 then
         redis.call('RPUSH', k.pending, id)
