@@ -149,6 +149,17 @@ void reeve__mem_keys_sweep(reeve__mem_store *store, reeve__mem_queue *queue,
 void reeve__mem_ring(reeve__mem_store *store, reeve__mem_queue *queue);
 
 /* Verbs that live beside mem.c; see reeve__broker_ops. */
+reeve_rc reeve__mem_extend(reeve__broker *broker, reeve__lease_ref *refs,
+                           size_t count, int64_t lease_ms, reeve_error *err);
+reeve_rc reeve__mem_promote(reeve__broker *broker, reeve_bytes name, size_t max,
+                            size_t *out_moved, int64_t *out_next_due_at_ms,
+                            reeve_error *err);
+reeve_rc reeve__mem_reclaim(reeve__broker *broker, reeve_bytes name,
+                            reeve_bytes worker, size_t max,
+                            reeve__row_fn on_row, void *ctx,
+                            int64_t *out_next_at_ms, reeve_error *err);
+reeve_rc reeve__mem_sweep(reeve__broker *broker, reeve_bytes name, size_t max,
+                          size_t *out_removed, reeve_error *err);
 reeve_rc reeve__mem_wait(reeve__broker *broker, const reeve_bytes *queues,
                          size_t count, int wake_fd, int64_t by_ns,
                          ptrdiff_t *out_index, reeve_error *err);
