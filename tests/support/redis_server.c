@@ -134,7 +134,7 @@ void redis_server_kill(redis_server *server) {
 static void remove_tree(const char *path, int depth) {
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        char name[512];
+        char name[1024];
         if (entry->d_name[0] == '.') {
             continue;
         }

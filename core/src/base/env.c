@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/env_state.h"
+#include "base/thread.h"
 
 /* Size of reeve_env_options in the first release. */
 #define OPTIONS_BYTES_MIN                                                      \
@@ -66,6 +67,7 @@ reeve_rc reeve_env_new(reeve_env **out, const reeve_env_options *options,
     if (env == NULL)
         return reeve__fail_nomem(err);
     memset(env, 0, sizeof *env);
+    (void)reeve__fork_count(); /* forks count from now on */
     env->options = ours;
     atomic_init(&env->ref_count, 1);
     atomic_init(&env->virtual_now_at_ms, ours.virtual_now_at_ms);

@@ -125,6 +125,7 @@ reeve_rc reeve__envelope_build(reeve__buf *out, const reeve_enqueue_args *args,
         add_retry(out, &retry);
     add_headers(out, args);
     reeve__buf_add(out, "}\n", 2);
+    (void)start; /* only asserted */
     assert(out->size - start <= REEVE__ENVELOPE_LINE_BYTES_MAX);
     reeve__buf_add_bytes(out, args->payload);
     return out->failed ? reeve__fail_nomem(err) : REEVE_OK;
