@@ -102,9 +102,8 @@ static reeve_rc open_url(reeve__broker **out, reeve_env *env,
         return reeve__mem_open(out, env, options, err);
     }
     /* Only the scheme is shown: the rest may hold a password. */
-    const char *end = strstr(url, "://");
-    int shown = end ? (int)(end - url) : 0;
-    if (shown > 0 && shown <= 32) {
+    int shown = (int)strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+    if (shown > 0 && shown <= 32 && strncmp(url + shown, "://", 3) == 0) {
         return reeve__fail(err, REEVE_E_INVALID,
                            "unknown broker scheme %.*s://, known are %s", shown,
                            url, KNOWN_SCHEMES);
