@@ -135,10 +135,10 @@ static void remove_tree(const char *path, int depth) {
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         char name[1024];
-        if (entry->d_name[0] == '.') {
+        int size = snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] == '.' || size >= (int)sizeof(name)) {
             continue;
         }
-        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
         if (unlink(name) < 0 && depth > 0) {
             remove_tree(name, depth - 1);
         }
