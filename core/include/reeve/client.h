@@ -46,9 +46,10 @@ REEVE_EXTERN reeve_rc reeve_client_enqueue(reeve_enqueue_result *out,
                                            reeve_error *err);
 
 /* Stores count tasks (at most REEVE_BATCH_COUNT_MAX) in one round trip a queue;
- * results, if not NULL, has count places and each says what became of its item.
- * An invalid item fails the call before anything is stored. Returns the first
- * item's error, if any. Thread: any. */
+ * results, if not NULL, has count places and each says what became of its item;
+ * after NET or TIMEOUT each has its id and that code. An invalid item fails the
+ * call before anything is stored. Returns the first item's error, if any.
+ * Thread: any. */
 REEVE_EXTERN reeve_rc reeve_client_enqueue_many(reeve_enqueue_result *results,
                                                 reeve_client *client,
                                                 const reeve_enqueue_args *args,

@@ -314,13 +314,19 @@ static void place_envelopes(prepared *prep, size_t count) {
     }
 }
 
+/* After a failed call (rc) nobody knows what was stored: each item says so and
+ * keeps its id, so that the caller can ask again by it. */
 static void give_results(reeve_enqueue_result *results, const prepared *prep,
-                         size_t count) {
+                         size_t count, reeve_rc rc) {
     for (size_t i = 0; results && i < count; i++) {
         const reeve__enqueue_item *item = &prep->items[i];
         reeve_enqueue_result *out = &results[i];
         memset(out, 0, sizeof *out);
-        out->code = item->code;
+        out->code = rc ? rc : item->code;
+        if (rc) {
+            memcpy(out->id, item->id.data, item->id.size);
+            continue;
+        }
         out->state = item->state;
         out->due_at_ms = item->out_due_at_ms;
         out->existing = item->existing;
@@ -348,21 +354,36 @@ static reeve_rc first_failure(const prepared *prep, size_t count,
     return 0;
 }
 
+/* Nothing was stored, because of one item. */
+static reeve_rc refuse_item(reeve_enqueue_result *results, size_t count,
+                            size_t index, const reeve_error *why,
+                            reeve_error *err) {
+    if (results) {
+        memset(results, 0, count * sizeof *results);
+        results[index].code = why->code;
+    }
+    if (count == 1)
+        return reeve__fail(err, why->code, "%s", why->message);
+    return reeve__fail(err, why->code, "item %zu: %s", index, why->message);
+}
+
 /* Loads the caller's structs one by one, so that arrays of an older, shorter
  * struct still work: the first element's size is the stride. */
-static reeve_rc prepare_all(prepared *prep, reeve_client *client,
+static reeve_rc prepare_all(prepared *prep, reeve_enqueue_result *results,
+                            reeve_client *client,
                             const reeve_enqueue_args *args, size_t count,
                             reeve_error *err) {
     const char *at = (const char *)args;
     size_t stride = args->size;
     for (size_t i = 0; i < count; i++, at += stride) {
+        reeve_error why = { 0 };
         reeve_enqueue_args loaded;
         reeve_rc rc = reeve__struct_load(&loaded, sizeof loaded, sizeof loaded,
-                                         at, "reeve_enqueue_args", err);
+                                         at, "reeve_enqueue_args", &why);
         if (!rc)
-            rc = prepare_item(prep, i, client, &loaded, err);
+            rc = prepare_item(prep, i, client, &loaded, &why);
         if (rc)
-            return rc;
+            return refuse_item(results, count, i, &why, err);
     }
     if (prep->envelopes.failed)
         return reeve__fail_nomem(err);
@@ -387,12 +408,12 @@ reeve_rc reeve_client_enqueue_many(reeve_enqueue_result *results,
     prepared prep;
     reeve_rc rc = prepared_init(&prep, client->shared.env, count, err);
     if (!rc)
-        rc = prepare_all(&prep, client, args, count, err);
-    if (!rc)
-        rc = send_items(client, prep.items, count, err);
+        rc = prepare_all(&prep, results, client, args, count, err);
     if (!rc) {
-        give_results(results, &prep, count);
-        rc = first_failure(&prep, count, err);
+        rc = send_items(client, prep.items, count, err);
+        give_results(results, &prep, count, rc);
+        if (!rc)
+            rc = first_failure(&prep, count, err);
     }
     prepared_dispose(&prep);
     return rc;
