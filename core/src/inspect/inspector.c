@@ -80,9 +80,9 @@ reeve_rc reeve_inspector_tasks(reeve_task_list **out, uint64_t *out_cursor,
         return reeve__fail(err, REEVE_E_USAGE, "%s is NULL",
                            out ? "out_cursor" : "out");
     *out = NULL;
-    *out_cursor = 0;
     reeve_rc rc = reeve__struct_load(&loaded, sizeof loaded, sizeof loaded,
                                      query, "reeve_task_query", err);
+    *out_cursor = 0; /* may be the query's own: it is loaded by now */
     if (!rc)
         rc = check_query(&loaded, err);
     if (!rc)
