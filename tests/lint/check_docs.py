@@ -1,0 +1,210 @@
+"""The documentation agrees with the tree: links and anchors exist, generated
+parts are fresh, C compiles, Python parses, every public C function and every
+name of the package is described, and commands, options and make targets that
+pages name exist. tests/e2e/test_docs.py runs the Python of the pages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from source import ROOT, files, relative
+
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "bindings" / "python" / "reeve"
+C_FLAGS = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror"]
+
+_FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6} +(.+)$", re.M)
+_FUNCTION = re.compile(r"\b(reeve_\w+)\(")
+_CODE = re.compile(r"`([^`\n]+)`")
+_MAKE = re.compile(r"make ([a-z]+)\b")
+_REEVE = re.compile(r"(?:\S*/)?reeve ([a-z][^|)]*)")
+
+
+@dataclass
+class Report:
+    """What is wrong, and how much was looked at."""
+
+    problems: list[str] = field(default_factory=list)
+    links: int = 0
+    blocks: int = 0
+    names: int = 0
+    commands: int = 0
+
+    def bad(self, page: Path, what: str) -> None:
+        self.problems.append(f"{relative(page)}: {what}")
+
+
+def pages() -> list[Path]:
+    """All Markdown that the project publishes."""
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *files(DOCS, ".md")]
+
+
+def without_fences(text: str) -> str:
+    return _FENCE.sub("", text)
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets on a code host."""
+    plain = re.sub(r"[`*_]|\]\([^)]*\)|\[", "", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {anchor(h) for h in _HEADING.findall(without_fences(page.read_text()))}
+
+
+def check_links(report: Report, page: Path, text: str) -> None:
+    for link in _LINK.findall(without_fences(text)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        report.links += 1
+        name, _, part = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists():
+            report.bad(page, f"link to {link}, which does not exist")
+        elif part and target.suffix == ".md" and part not in anchors(target):
+            report.bad(page, f"link to {link}: no such heading there")
+
+
+def compile_c(code: str) -> str:
+    """gcc's complaint; "" if none."""
+    done = subprocess.run(
+        ["gcc", *C_FLAGS, f"-I{ROOT / 'core' / 'include'}", "-fsyntax-only", "-xc", "-"],
+        input=code,
+        capture_output=True,
+        text=True,
+    )
+    return "" if done.returncode == 0 else done.stderr.strip()
+
+
+def check_blocks(report: Report, page: Path, text: str) -> None:
+    """A block that says `c` is a whole file; `c part` is not checked."""
+    for info, code in _FENCE.findall(text):
+        report.blocks += 1
+        language = info.split(" ")[0]
+        complaint = ""
+        if info == "c":
+            complaint = compile_c(code)
+        elif language == "python":
+            try:
+                compile(code, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            except SyntaxError as error:
+                complaint = str(error)
+        elif not language:
+            complaint = "block without a language"
+        if complaint:
+            report.bad(page, f"{complaint} in\n{code}")
+
+
+def cli_words() -> tuple[set[str], set[str]]:
+    """(commands, options) of the command line, read from its source."""
+    commands: set[str] = set()
+    options: set[str] = {"--help"}
+    for path in files(PACKAGE / "cli", ".py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and re.fullmatch(r"--[a-z][a-z-]*", text):
+                options.add(text)
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for decorator in node.decorator_list:
+                call = decorator if isinstance(decorator, ast.Call) else None
+                if call is None or not isinstance(call.func, ast.Attribute):
+                    continue
+                if call.func.attr in ("command", "group"):
+                    given = [a.value for a in call.args if isinstance(a, ast.Constant)]
+                    commands.add(str(given[0]) if given else node.name.rstrip("_"))
+    return commands, options
+
+
+def commands_of(text: str) -> list[str]:
+    """What pages tell to type: lines of shell blocks, and code in sentences."""
+    blocks = [code for info, code in _FENCE.findall(text) if info.split(" ")[0] == "sh"]
+    return [line for code in blocks for line in code.splitlines()] + _CODE.findall(
+        without_fences(text)
+    )
+
+
+def check_commands(report: Report, page: Path, text: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    commands, options = cli_words()
+    for line in commands_of(text):
+        if made := _MAKE.match(line):
+            report.commands += 1
+            if made[1] not in targets:
+                report.bad(page, f"make {made[1]}: there is no such target")
+        if run := _REEVE.match(line):
+            report.commands += 1
+            words = run[1].split()
+            if words[0] not in commands:
+                report.bad(page, f"{line}: there is no command {words[0]}")
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", run[1]):
+                if option not in options:
+                    report.bad(page, f"{line}: there is no option {option}")
+
+
+def check_names(report: Report) -> None:
+    """Nothing public is left out of the references."""
+    c_page, python_page = DOCS / "c-api.md", DOCS / "python-api.md"
+    described = c_page.read_text()
+    for header in files(ROOT / "core" / "include", ".h"):
+        declared = re.findall(r"^REEVE_EXTERN[^;]*?\b(reeve_\w+)\(", header.read_text(), re.M)
+        for name in declared:
+            report.names += 1
+            if not re.search(rf"\b{name}\b", described):
+                report.bad(c_page, f"{name} of {header.name} is not described")
+    exported = {name for name in _FUNCTION.findall(described) if not name.endswith("_t")}
+    known = "".join(h.read_text() for h in files(ROOT / "core" / "include", ".h"))
+    for name in sorted(exported):
+        if not re.search(rf"\b{name}\b", known):
+            report.bad(c_page, f"{name}() is in no public header")
+    init = ast.parse((PACKAGE / "__init__.py").read_text())
+    text = python_page.read_text()
+    for node in init.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            for name in ast.literal_eval(node.value):
+                report.names += 1
+                if not re.search(rf"\b{name}\b", text):
+                    report.bad(python_page, f"{name} is not described")
+
+
+def check_generated(report: Report) -> None:
+    """Pictures and tables are what their scripts write. The part about the
+    command line needs the installed package: tests/e2e/test_docs.py."""
+    for command in (["flow_svg.py", "--check"], ["docs_tables.py", "--check", "errors"]):
+        script = str(ROOT / "tools" / command[0])
+        done = subprocess.run(
+            [sys.executable, script, *command[1:]], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            report.problems.append((done.stdout + done.stderr).strip())
+
+
+def main() -> int:
+    report = Report()
+    for page in pages():
+        text = page.read_text()
+        check_links(report, page, text)
+        check_blocks(report, page, text)
+        check_commands(report, page, text)
+    check_names(report)
+    check_generated(report)
+    for problem in report.problems:
+        print(problem)
+    print(
+        f"docs: {len(pages())} pages, {report.links} links, {report.blocks} blocks, "
+        f"{report.commands} commands, {report.names} names, {len(report.problems)} wrong"
+    )
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
