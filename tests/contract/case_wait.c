@@ -5,6 +5,7 @@
 #include "base/thread.h"
 #include "contract/contract.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -135,10 +136,27 @@ static void wait_hears_the_end_of_a_pause(void **state) {
     assert_int_equal(wait_for(c->a, "mail", PATIENCE_MS), 1);
 }
 
+/* Rung, but about to leave: the ring is for somebody else. */
+static void unwait_passes_on_a_ring(void **state) {
+    contract *c = *state;
+    contract_use_real_clock(c);
+    hush(c);
+    contract_put_later(c, "t1", CONTRACT_LONG_MS);
+    assert_int_equal(wait_for(c->a, "mail", PATIENCE_MS), 1);
+    /* The other one has seen all there is. */
+    assert_int_equal(contract_claim_as(c, c->b, "w2", 1, 1000), 0);
+    while (wait_for(c->b, "mail", 0) >= 0) {
+        assert_int_equal(contract_claim_as(c, c->b, "w2", 1, 1000), 0);
+    }
+    assert_ok(c->a->ops->unwait(c->a, err));
+    assert_int_equal(wait_for(c->b, "mail", PATIENCE_MS), 1);
+}
+
 typedef struct waiter {
     reeve__thread thread;
     reeve__broker *broker;
     atomic_size_t *claimed;
+    atomic_size_t *waiting; /* found nothing at first */
 } waiter;
 
 static reeve_rc count_row(void *ctx, const reeve__row *row, reeve_error *err) {
@@ -154,15 +172,18 @@ static void claim_one(void *arg) {
     reeve__broker *broker = self->broker;
     reeve_bytes queue = MAIL;
     int64_t by_ns = reeve__by_ns(NULL, PATIENCE_MS);
-    while (reeve__mono_ns(NULL) < by_ns) {
+    for (bool first = true; reeve__mono_ns(NULL) < by_ns; first = false) {
         reeve__turn turn = { .queue = queue,
                              .claim_max = 1,
                              .lease_ms = CONTRACT_LONG_MS };
         ptrdiff_t index;
         if (broker->ops->turn(broker, &turn, 1, text("w"), count_row,
                               self->claimed, NULL) < 0 ||
-            turn.claimed > 0 ||
-            broker->ops->wait(broker, &queue, 1, -1, by_ns, &index, NULL) < 0) {
+            turn.claimed > 0) {
+            return;
+        }
+        atomic_fetch_add(self->waiting, first);
+        if (broker->ops->wait(broker, &queue, 1, -1, by_ns, &index, NULL) < 0) {
             return;
         }
     }
@@ -176,12 +197,16 @@ static void bell_is_passed_on_while_work_is_left(void **state) {
     };
     contract_use_real_clock(c);
     waiter waiters[WAITERS] = { 0 };
-    atomic_size_t claimed = 0;
+    atomic_size_t claimed = 0, waiting = 0;
     for (int i = 0; i < WAITERS; i++) {
         waiters[i].broker = contract_open(c, NULL);
         waiters[i].claimed = &claimed;
+        waiters[i].waiting = &waiting;
         assert_ok(reeve__thread_start(&waiters[i].thread, "waiter", claim_one,
                                       &waiters[i], err));
+    }
+    while (atomic_load(&waiting) < WAITERS) {
+        sched_yield();
     }
     reeve__enqueue_item items[WAITERS] = { contract_item("t1"),
                                            contract_item("t2"),
@@ -199,8 +224,10 @@ static void bell_is_passed_on_while_work_is_left(void **state) {
 static void bell_outlives_other_handles(void **state) {
     contract *c = *state;
     contract_use_real_clock(c);
-    atomic_size_t claimed = 0;
-    waiter one = { .broker = contract_open(c, NULL), .claimed = &claimed };
+    atomic_size_t claimed = 0, waiting = 0;
+    waiter one = { .broker = contract_open(c, NULL),
+                   .claimed = &claimed,
+                   .waiting = &waiting };
     assert_ok(reeve__thread_start(&one.thread, "waiter", claim_one, &one, err));
     for (int i = 0; i < 20; i++) {
         reeve__broker *other = contract_open(c, NULL);
@@ -276,6 +303,7 @@ const contract_case contract_wait_cases[] = {
     CONTRACT_CASE(wait_hears_a_requeue),
     CONTRACT_CASE(wait_hears_an_operator),
     CONTRACT_CASE(wait_hears_the_end_of_a_pause),
+    CONTRACT_CASE(unwait_passes_on_a_ring),
     CONTRACT_CASE(bell_is_passed_on_while_work_is_left),
     CONTRACT_CASE(bell_outlives_other_handles),
     CONTRACT_CASE(watch_hears_its_own_and_all),
