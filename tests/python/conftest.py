@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ class Counted:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self.values: list[object] = []
+        self.values: list[Any] = []
 
     def add(self, value: object = None) -> None:
         """For handlers."""
@@ -99,7 +100,7 @@ class Counted:
             self.values.append(value)
             self._condition.notify_all()
 
-    def wait(self, count: int, timeout: float = 20.0) -> list[object]:
+    def wait(self, count: int, timeout: float = 20.0) -> list[Any]:
         """Until there are count values."""
         with self._condition:
             there = self._condition.wait_for(lambda: len(self.values) >= count, timeout)

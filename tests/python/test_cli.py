@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
-from procs import Place, end
 
 import reeve
+from conftest import wait_for
+from procs import Place, end
 from reeve import App
 
 

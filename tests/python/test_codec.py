@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import importlib
 import json
@@ -9,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
@@ -76,7 +77,7 @@ class Struct(msgspec.Struct):
 
 UserId = NewType("UserId", uuid.UUID)
 ID = uuid.UUID(int=5)
-NOW = datetime(2026, 11, 20, 12, 30, 15, 123456, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 20, 12, 30, 15, 123456, tzinfo=UTC)
 
 
 @pytest.fixture(params=["orjson", "json"])
@@ -123,8 +124,8 @@ CASES: list[tuple[Any, Any]] = [
     (dict[int, str], {1: "a"}),
     (dict[uuid.UUID, int], {ID: 1}),
     (dict[date, int], {date(2026, 1, 1): 1}),
-    (Optional[date], None),
-    (Optional[date], date(2026, 1, 1)),
+    (Optional[date], None),  # noqa: UP045
+    (Optional[date], date(2026, 1, 1)),  # noqa: UP045
     (date | int, 5),
     (str | date, date(2026, 1, 1)),
     (Literal["a", "b"], "a"),
@@ -218,7 +219,7 @@ def test_decoding_says_what_does_not_fit(annotation: Any, data: Any) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1,]", b"NaN", b'{"a":Infinity}', b"\xff", b"1 2"])
 def test_bad_json(codec: ModuleType, data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"."):
         codec.loads(data)
 
 
@@ -227,9 +228,9 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=("Cs",))),
-    lambda inner: st.lists(inner) | st.dictionaries(
-        st.text(st.characters(exclude_categories=("Cs",))), inner
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
     ),
     max_leaves=20,
 )
@@ -255,7 +256,5 @@ def test_floats_survive_or_are_refused(value: float) -> None:
 @given(st.binary(max_size=200))
 @settings(deadline=None)
 def test_any_bytes_load_or_raise(data: bytes) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         _codec.loads(data)
-    except ValueError:
-        pass

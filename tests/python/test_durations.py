@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -79,10 +79,10 @@ def test_forms_agree(ms: int) -> None:
 
 
 def test_moments() -> None:
-    assert to_unix_ms(datetime(2026, 1, 1, tzinfo=timezone.utc), "at") == 1_767_225_600_000
+    assert to_unix_ms(datetime(2026, 1, 1, tzinfo=UTC), "at") == 1_767_225_600_000
     with pytest.raises(InvalidError, match="without a time zone"):
         to_unix_ms(datetime(2026, 1, 1), "at")
     with pytest.raises(InvalidError, match="after 1970"):
-        to_unix_ms(datetime(1960, 1, 1, tzinfo=timezone.utc), "at")
+        to_unix_ms(datetime(1960, 1, 1, tzinfo=UTC), "at")
     with pytest.raises(TypeError, match="must be a datetime"):
         to_unix_ms("tomorrow", "at")  # type: ignore[arg-type]

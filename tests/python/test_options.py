@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from reeve import App, InvalidError, NotFound, Retry, UsageError
 from reeve.worker import Worker
 
-AWARE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+AWARE = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = "x" * 129
 
 BAD_ANYWHERE: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from conftest import wait_for
 from procs import Place, alive, end
-
 from reeve import App
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
@@ -99,7 +99,7 @@ def test_a_killed_worker_is_noticed_by_its_lease(place: Place, app: App) -> None
 def test_a_dead_child_is_replaced_and_its_jobs_handed_back(place: Place, app: App) -> None:
     # a lease so long that only the supervisor can bring the job back
     job = app.enqueue("hold", {})
-    with place.worker("--processes", "2", "--lease", "1h") as supervisor:
+    with place.worker("--processes", "2", "--lease", "1h", "--grace", "100ms") as supervisor:
         wait_for(lambda: place.count("held") == 1)
         victim = int(place.said()[0][1])
         os.kill(victim, signal.SIGKILL)
@@ -110,11 +110,21 @@ def test_a_dead_child_is_replaced_and_its_jobs_handed_back(place: Place, app: Ap
         jobs = [app.enqueue("hold", {}) for _ in range(20)]
         wait_for(lambda: len({words[1] for words in place.said()}) == 3)
         assert len(jobs) == 20
-        supervisor.send_signal(signal.SIGTERM)
-        supervisor.send_signal(signal.SIGTERM)
         log = end(supervisor)
     assert supervisor.returncode == 0
     assert "died (signal 9); 1 tasks handed back" in log
+
+
+@linux
+def test_a_second_signal_passes_through_the_supervisor(place: Place, app: App) -> None:
+    jobs = [app.enqueue("hold", {}) for _ in range(2)]
+    with place.worker("--processes", "2", "-c", "1") as supervisor:
+        wait_for(lambda: place.count("held") == 2)
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.send_signal(signal.SIGINT)
+        supervisor.communicate(timeout=20)
+    assert supervisor.returncode == 0
+    assert [job.state for job in jobs] == ["pending", "pending"]
 
 
 @linux

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reeve import Context, CorruptData, InvalidError, PayloadMismatch, UsageError
 from reeve._signature import Arguments
 
-text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 plain = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | text
 names = st.from_regex(r"[a-z]{1,8}", fullmatch=True).filter(lambda s: s not in ("a", "b", "c"))
 
@@ -58,7 +58,12 @@ def test_plain_call_arrives_as_it_was_made(a: Any, b: list[Any], c: dict[str, An
 def test_starred_call_arrives_as_it_was_made(
     a: Any, rest: list[Any], c: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    assert through(echo_all, a, *rest, **c, **more) == echo_all(a, *rest, **c, **more)
+    assert through(echo_all, a, *rest, **c, **more) == echo_all(
+        a,
+        *rest,
+        **c,
+        **more,  # type: ignore[misc]
+    )
 
 
 @given(
@@ -169,5 +174,5 @@ def test_annotation_that_means_nothing() -> None:
     def handler(a: NoSuchThing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     arguments = Arguments(handler, "t")
-    with pytest.raises(UsageError, match="annotation cannot be resolved.*NoSuchThing"):
+    with pytest.raises(UsageError, match=r"annotation cannot be resolved.*NoSuchThing"):
         arguments.resolve()

@@ -107,7 +107,7 @@ def test_asserting(app: App) -> None:
         h.assert_enqueued(send, to="b", fail=1)
         with pytest.raises(AssertionError, match="found 0"):
             h.assert_enqueued(send, to="c")
-        with pytest.raises(AssertionError, match="1 enqueued .* found 2"):
+        with pytest.raises(AssertionError, match=r"1 enqueued .* found 2"):
             h.assert_enqueued(send, count=1)
         assert [i.args["to"] for i in h.enqueued(send)] == ["a", "b"]
 
@@ -151,9 +151,8 @@ def test_a_task_that_never_ends_fails_the_test(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_one_harness_at_a_time(app: App) -> None:
-    with harness(app), pytest.raises(StateError, match="in a harness already"):
-        with harness(app):
-            pass
+    with harness(app), pytest.raises(StateError, match="in a harness already"), harness(app):
+        pass
     with harness(app):
         pass
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Counted, wait_for
 
+from conftest import Counted, wait_for
 from reeve import (
     App,
     Context,
@@ -160,7 +160,7 @@ def test_what_a_handler_may_raise(app: App, calls: Counted, settled: None) -> No
             raise Skip
         if what == "exit":
             raise SystemExit(3)
-        if len([v for v in calls.values if v[0] == what]) < 3:  # type: ignore[index]
+        if len([v for v in calls.values if v[0] == what]) < 3:
             if what == "snooze":
                 raise Snooze(0.01)
             raise Retry.later("busy", delay=0.01)
@@ -174,7 +174,7 @@ def test_what_a_handler_may_raise(app: App, calls: Counted, settled: None) -> No
             until_state(jobs[what], "archived")
         for what in ("skip", "snooze", "later"):
             until_state(jobs[what], None)
-    attempts = {w: [a for x, a in calls.values if x == w] for w in jobs}  # type: ignore[misc]
+    attempts = {w: [a for x, a in calls.values if x == w] for w in jobs}
     assert attempts == {
         "fatal": [1],
         "never": [1],
@@ -383,7 +383,7 @@ def test_more_jobs_than_slots(app: App, calls: Counted) -> None:
     handler.enqueue_many([(n,) for n in range(500)])
     with app.worker(concurrency=7):
         seen = calls.wait(500)
-    assert sorted(seen) == list(range(500))  # type: ignore[type-var]
+    assert sorted(seen) == list(range(500))
     assert 1 < most <= 7
 
 
@@ -408,9 +408,7 @@ def test_strict_order(app: App, calls: Counted) -> None:
     for _ in range(5):
         handler.using(queue="low").enqueue("low")
         handler.using(queue="high").enqueue("high")
-    with app.worker(
-        queues={"high": 1, "low": 1}, order="strict", concurrency=1, ageing="1h"
-    ):
+    with app.worker(queues={"high": 1, "low": 1}, order="strict", concurrency=1, ageing="1h"):
         assert calls.wait(10) == ["high"] * 5 + ["low"] * 5
 
 

@@ -184,8 +184,9 @@ class Job(Generic[R_co]):
         return info
 
     @property
-    def state(self) -> State | None:
-        """The state now; None when it is not stored any more."""
+    def state(self) -> str | None:
+        """The state now, one of State; None when it is not stored any more. Typed ``str``: a type
+        checker would otherwise take the first comparison for the state from then on."""
         info = self.find()
         return None if info is None else info.state
 

@@ -134,11 +134,13 @@ class Supervisor:
 
     def _pass_on_stops(self) -> None:
         while self._stops_sent < self._stops:
+            # another signal the second time: two equal ones that wait become one
+            number = signal.SIGTERM if self._stops_sent % 2 == 0 else signal.SIGINT
             self._stops_sent += 1
             for child in self.children:
                 child.due = None
                 if child.process is not None:
-                    child.process.terminate()
+                    child.process.send_signal(number)
             if self._kill_at is None:
                 self._kill_at = time.monotonic() + self.grace + _KILL_AFTER
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
@@ -212,7 +214,8 @@ class Supervisor:
         child.process = None
         count = self._hand_back(child.worker_id) if status != 0 else 0
         took_ms = (time.monotonic() - woken) * 1000
-        if status != 0:
+        # told to end before it could listen: it has nothing in hand
+        if status != 0 and not (self._stops and -status in (signal.SIGTERM, signal.SIGINT)):
             how = f"signal {-status}" if status < 0 else f"exit code {status}"
             _log.error(
                 "worker process %d died (%s); %d tasks handed back in %.0f ms",

@@ -146,6 +146,10 @@ class BoundTask(Generic[P, R_co]):
 class BaseTask(BoundTask[P, R_co]):
     """What tasks of both kinds share."""
 
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., Any]
+
     __slots__ = ("__dict__", "__weakref__", "fn", "is_async", "name", "queue", "retry")
 
     def __init__(self, app: App, fn: Callable[..., Any], options: Mapping[str, Any]) -> None:

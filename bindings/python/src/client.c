@@ -266,15 +266,19 @@ static PyObject *client_enqueue_batch(PyObject *object, PyObject *items) {
         PyObject *pair = PyTuple_GetItem(b.items, (Py_ssize_t)i);
         PyObject *template = NULL;
         PyObject *payload = NULL;
-        if (!PyTuple_Check(pair) ||
-            !PyArg_ParseTuple(pair, "OO:item", &template, &payload) ||
+        if (!PyTuple_Check(pair)) {
+            PyErr_SetString(PyExc_TypeError,
+                            "each item must be (template, payload)");
+            goto done;
+        }
+        if (!PyArg_ParseTuple(pair, "OO:item", &template, &payload) ||
             load_item(&b.args[i], state, template, payload) < 0)
             goto done;
         expires_ms[i] = ((glue_template *)template)->expires_ms;
         if (expires_ms[i] > b.expires_ms)
             b.expires_ms = expires_ms[i];
     }
-    if (PyErr_Occurred() || enter(self) < 0)
+    if (enter(self) < 0)
         goto done;
     reeve_error err = { 0 };
     reeve_rc rc = 0;

@@ -120,8 +120,11 @@ static int read_headers(glue_template *self, PyObject *headers) {
         PyObject *name = NULL;
         PyObject *value = NULL;
         PyObject *pair = PyTuple_GetItem(headers, i);
-        if (!PyTuple_Check(pair) ||
-            !PyArg_ParseTuple(pair, "UU:header", &name, &value))
+        if (!PyTuple_Check(pair)) {
+            PyErr_SetString(PyExc_TypeError, "a header must be (name, value)");
+            return -1;
+        }
+        if (!PyArg_ParseTuple(pair, "UU:header", &name, &value))
             return -1;
         if (glue_view(&self->headers[i].name, name, "header name") < 0 ||
             glue_view(&self->headers[i].value, value, "header value") < 0)

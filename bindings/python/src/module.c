@@ -116,8 +116,7 @@ static void module_free(void *module) {
     module_clear(module);
 }
 
-static PyObject *code_slug(PyObject *module, PyObject *arg)
-{
+static PyObject *code_slug(PyObject *module, PyObject *arg) {
     (void)module;
     long code = PyLong_AsLong(arg);
     if (code == -1 && PyErr_Occurred())
@@ -125,8 +124,7 @@ static PyObject *code_slug(PyObject *module, PyObject *arg)
     return PyUnicode_FromString(reeve_code_slug((int32_t)code));
 }
 
-static PyObject *code_text(PyObject *module, PyObject *arg)
-{
+static PyObject *code_text(PyObject *module, PyObject *arg) {
     (void)module;
     long code = PyLong_AsLong(arg);
     if (code == -1 && PyErr_Occurred())
@@ -135,9 +133,9 @@ static PyObject *code_text(PyObject *module, PyObject *arg)
 }
 
 static PyMethodDef module_methods[] = {
-    {"code_slug", code_slug, METH_O, "Slug of an error code."},
-    {"code_text", code_text, METH_O, "Default text of an error code."},
-    {NULL, NULL, 0, NULL},
+    { "code_slug", code_slug, METH_O, "Slug of an error code." },
+    { "code_text", code_text, METH_O, "Default text of an error code." },
+    { NULL, NULL, 0, NULL },
 };
 
 static PyModuleDef_Slot module_slots[] = {
