@@ -209,9 +209,9 @@ static void enqueue_on_reply(reeve__op *base, reeve__engine *engine,
     }
 }
 
-size_t reeve__op_enqueue_begin(reeve__op_enqueue *op, reeve__engine *engine,
-                               reeve__enqueue_item **items, size_t count,
-                               bool resent) {
+size_t reeve__op_enqueue_take(reeve__op_enqueue *op,
+                              reeve__enqueue_item **items, size_t count,
+                              bool resent) {
     *op = (reeve__op_enqueue){
         .op = { .send = enqueue_send, .on_reply = enqueue_on_reply },
         .items = items,
@@ -219,10 +219,23 @@ size_t reeve__op_enqueue_begin(reeve__op_enqueue *op, reeve__engine *engine,
     };
     size_t taken = 0;
     while (taken < count && op->chunk_count < REEVE__ENQUEUE_CHUNKS_MAX) {
-        size_t part = op->chunk_count++;
-        op->chunks[part] = cut(op, taken, count);
-        taken += op->chunks[part].count;
+        reeve__enqueue_chunk *chunk = &op->chunks[op->chunk_count++];
+        *chunk = cut(op, taken, count);
+        taken += chunk->count;
+    }
+    return taken;
+}
+
+void reeve__op_enqueue_send(reeve__op_enqueue *op, reeve__engine *engine) {
+    for (size_t part = 0; part < op->chunk_count; part++) {
         enqueue_send(&op->op, engine, part);
     }
+}
+
+size_t reeve__op_enqueue_begin(reeve__op_enqueue *op, reeve__engine *engine,
+                               reeve__enqueue_item **items, size_t count,
+                               bool resent) {
+    size_t taken = reeve__op_enqueue_take(op, items, count, resent);
+    reeve__op_enqueue_send(op, engine);
     return taken;
 }

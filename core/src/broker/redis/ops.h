@@ -60,7 +60,12 @@ typedef struct reeve__op_enqueue {
  * array. */
 void reeve__enqueue_sort(reeve__enqueue_item **items, size_t count);
 /* Takes as many of the sorted items as fit into one flight; returns how many
- * (at least 1 of count > 0). */
+ * (at least 1 of count > 0). Sends nothing yet. */
+size_t reeve__op_enqueue_take(reeve__op_enqueue *op,
+                              reeve__enqueue_item **items, size_t count,
+                              bool resent);
+void reeve__op_enqueue_send(reeve__op_enqueue *op, reeve__engine *engine);
+/* Both. */
 size_t reeve__op_enqueue_begin(reeve__op_enqueue *op, reeve__engine *engine,
                                reeve__enqueue_item **items, size_t count,
                                bool resent);

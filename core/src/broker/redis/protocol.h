@@ -1,0 +1,72 @@
+/*
+ * Inside of reeve_protocol: the engine, the operations under way in the order
+ * of their birth, and the result that was taken last.
+ */
+#ifndef REEVE_SRC_BROKER_REDIS_PROTOCOL_H
+#define REEVE_SRC_BROKER_REDIS_PROTOCOL_H
+
+#include <reeve/sys/protocol.h>
+#include "broker/redis/ops.h"
+
+/* Bytes that an operation keeps. */
+typedef struct reeve__kept {
+    struct reeve__kept *next;
+    char data[];
+} reeve__kept;
+
+typedef struct reeve__job {
+    struct reeve__job *next;
+    uint64_t number;
+    int32_t kind;
+    reeve__kept *kept;
+    union {
+        reeve__op base;
+        reeve__op_hello hello;
+        reeve__op_enqueue enqueue;
+        reeve__op_turn turn;
+        reeve__op_extend extend;
+        reeve__op_reclaim reclaim;
+        reeve__call call;
+    } op;
+    reeve__call directory; /* ENQUEUE: SADD of a new queue */
+    bool registers;
+    reeve__enqueue_item *items;
+    reeve__enqueue_item **order;
+    reeve__turn one;
+    reeve__settle *settles;
+    reeve__lease_ref *refs;
+    size_t count;
+    /* Result. */
+    reeve_protocol_result result;
+    reeve_enqueue_result *enqueued;
+    int32_t *codes;
+    reeve__buf rows; /* reeve_protocol_row */
+} reeve__job;
+
+struct reeve_protocol {
+    reeve_env *env; /* referenced */
+    char *strings[5]; /* prefix, user, password, client_name, label */
+    reeve__engine engine;
+    reeve__hello_options hello;
+    uint64_t last_number;
+    reeve__job *first; /* under way or done, oldest first */
+    reeve__job **last;
+    size_t pending;
+    reeve__job *taken;
+};
+
+/* New job, not yet in the list. Errors: NOMEM. */
+reeve_rc reeve__job_new(reeve__job **out, reeve_protocol *protocol,
+                        int32_t kind, reeve_error *err);
+void reeve__job_free(reeve_protocol *protocol, reeve__job *job);
+/* Appends it and names it. */
+void reeve__job_start(uint64_t *out_op, reeve_protocol *protocol,
+                      reeve__job *job);
+/* Copies bytes; false without memory. */
+bool reeve__job_keep(reeve_protocol *protocol, reeve__job *job,
+                     reeve_bytes *bytes);
+/* Fills job->result. Errors: NOMEM. */
+reeve_rc reeve__job_finish(reeve_protocol *protocol, reeve__job *job,
+                           reeve_error *err);
+
+#endif

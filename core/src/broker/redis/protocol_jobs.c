@@ -1,0 +1,457 @@
+/*
+ * The public protocol object: what is submitted becomes an operation, what an
+ * operation brought becomes a result.
+ */
+#include "base/bytes.h"
+#include "broker/check.h"
+#include "broker/redis/protocol.h"
+#include "task/envelope.h"
+#include "task/id.h"
+
+#include <string.h>
+
+#define ENQUEUE_MAX ((size_t)4096)
+
+/* ---- hello --------------------------------------------------------------- */
+
+/* Commands that did not fit into memory must not be sent in part. */
+static reeve_rc check_output(reeve_protocol *protocol, reeve_error *err) {
+    return protocol->engine.out.failed ? reeve__fail_nomem(err) : REEVE_OK;
+}
+
+reeve_rc reeve_protocol_hello(uint64_t *out_op, reeve_protocol *protocol,
+                              reeve_error *err) {
+    reeve__job *job;
+    reeve_rc rc = reeve__job_new(&job, protocol, REEVE_PROTOCOL_HELLO, err);
+    if (rc < 0) {
+        return rc;
+    }
+    reeve__op_hello_begin(&job->op.hello, &protocol->engine, &protocol->hello);
+    reeve__job_start(out_op, protocol, job);
+    return check_output(protocol, err);
+}
+
+/* ---- enqueue ------------------------------------------------------------- */
+
+/* Checks and copies one task into the job. */
+static reeve_rc take_task(reeve_protocol *protocol, reeve__job *job,
+                          reeve__enqueue_item *item,
+                          const reeve_enqueue_args *given, bool resent,
+                          reeve_error *err) {
+    reeve_enqueue_args args;
+    reeve_rc rc = reeve__struct_load(&args, sizeof(args), sizeof(args), given,
+                                     "reeve_enqueue_args", err);
+    if (rc == REEVE_OK) {
+        rc = reeve__enqueue_args_check(&args, REEVE_PAYLOAD_BYTES_MAX, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t now_at_ms = reeve__engine_now(&protocol->engine);
+    now_at_ms = now_at_ms > 0 ? now_at_ms : reeve__now_at_ms(protocol->env);
+    reeve__buf envelope;
+    reeve__buf_init(&envelope, protocol->env);
+    rc = reeve__envelope_build(&envelope, &args, now_at_ms, err);
+    char id[REEVE__UUID_TEXT_BYTES + 1];
+    *item = (reeve__enqueue_item){
+        .queue = args.queue.size > 0 ? args.queue : reeve_bytes_of("default"),
+        .id = args.id,
+        .envelope = reeve__buf_view(&envelope),
+        .idempotency_key = args.idempotency_key,
+        .idempotency_ttl_ms = args.idempotency_ttl_ms > 0
+                                  ? args.idempotency_ttl_ms
+                                  : REEVE_IDEMPOTENCY_TTL_MS_DEFAULT,
+        .delay_ms = args.delay_ms,
+        .due_at_ms = args.due_at_ms,
+        .priority = args.priority == REEVE_PRIORITY_LOWEST ? 0
+                    : args.priority == 0 ? REEVE_PRIORITY_DEFAULT
+                                         : args.priority,
+        .resent = resent,
+    };
+    if (item->id.size == 0) {
+        reeve__id_new(id, protocol->env, now_at_ms);
+        item->id = reeve_bytes_of(id);
+    }
+    if (rc == REEVE_OK &&
+        (!reeve__job_keep(protocol, job, &item->queue) ||
+         !reeve__job_keep(protocol, job, &item->id) ||
+         !reeve__job_keep(protocol, job, &item->envelope) ||
+         !reeve__job_keep(protocol, job, &item->idempotency_key))) {
+        rc = reeve__fail_nomem(err);
+    }
+    reeve__buf_dispose(&envelope);
+    return rc;
+}
+
+/* SADD of the queues; the directory is small and the command cheap. */
+static void send_directory(reeve_protocol *protocol, reeve__job *job) {
+    reeve__engine *engine = &protocol->engine;
+    size_t queues = 1;
+    for (size_t i = 1; i < job->count; i++) {
+        queues += !reeve__bytes_equal(job->order[i]->queue,
+                                      job->order[i - 1]->queue);
+    }
+    reeve__call_begin_command(&job->directory, engine, 2 + queues);
+    reeve__cmd_text(&engine->out, "SADD");
+    reeve__key_add_global(&engine->out, engine->prefix, "queues");
+    for (size_t i = 0; i < job->count; i++) {
+        if (i == 0 || !reeve__bytes_equal(job->order[i]->queue,
+                                          job->order[i - 1]->queue)) {
+            reeve__cmd_bytes(&engine->out, job->order[i]->queue);
+        }
+    }
+    job->registers = true;
+}
+
+static reeve_rc take_tasks(reeve_protocol *protocol, reeve__job *job,
+                           const reeve_enqueue_args *args, size_t count,
+                           bool resent, reeve_error *err) {
+    job->count = count;
+    job->items = reeve__calloc(protocol->env, count, sizeof(*job->items));
+    job->order = reeve__calloc(protocol->env, count, sizeof(*job->order));
+    job->enqueued = reeve__calloc(protocol->env, count, sizeof(*job->enqueued));
+    if (!job->items || !job->order || !job->enqueued) {
+        return reeve__fail_nomem(err);
+    }
+    reeve_rc rc = REEVE_OK;
+    for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
+        rc = take_task(protocol, job, &job->items[i], &args[i], resent, err);
+        job->order[i] = &job->items[i];
+    }
+    return rc;
+}
+
+reeve_rc reeve_protocol_enqueue(uint64_t *out_op, reeve_protocol *protocol,
+                                const reeve_enqueue_args *args, size_t count,
+                                bool resent, reeve_error *err) {
+    if (count < 1 || count > ENQUEUE_MAX) {
+        return reeve__fail(err, REEVE_E_INVALID,
+                           "count is %zu, not 1 to %zu tasks", count,
+                           ENQUEUE_MAX);
+    }
+    reeve__job *job;
+    reeve_rc rc = reeve__job_new(&job, protocol, REEVE_PROTOCOL_ENQUEUE, err);
+    if (rc == REEVE_OK) {
+        rc = take_tasks(protocol, job, args, count, resent, err);
+    }
+    if (rc == REEVE_OK) {
+        reeve__enqueue_sort(job->order, count);
+        size_t taken = reeve__op_enqueue_take(&job->op.enqueue, job->order,
+                                              count, resent);
+        if (taken < count) {
+            rc = reeve__fail(err, REEVE_E_TOO_BIG,
+                             "%zu of %zu tasks fit into one operation", taken,
+                             count);
+        }
+    }
+    if (rc < 0) {
+        reeve__job_free(protocol, job);
+        return rc;
+    }
+    reeve__op_enqueue_send(&job->op.enqueue, &protocol->engine);
+    send_directory(protocol, job);
+    reeve__job_start(out_op, protocol, job);
+    return check_output(protocol, err);
+}
+
+static void finish_enqueue(reeve__job *job) {
+    for (size_t i = 0; i < job->count; i++) {
+        const reeve__enqueue_item *item = &job->items[i];
+        reeve_enqueue_result *result = &job->enqueued[i];
+        result->code = item->code;
+        result->state = item->state;
+        result->due_at_ms = item->out_due_at_ms;
+        result->existing = item->existing;
+        memcpy(result->id, item->out_id, sizeof(result->id));
+    }
+    job->result.enqueued = job->enqueued;
+    job->result.enqueued_count = job->count;
+}
+
+/* ---- turn ---------------------------------------------------------------- */
+
+static reeve_rc take_settle(reeve_protocol *protocol, reeve__job *job,
+                            reeve__settle *out,
+                            const reeve_protocol_settle *given,
+                            reeve_error *err) {
+    reeve_protocol_settle settle;
+    reeve_rc rc =
+        reeve__struct_load(&settle, sizeof(settle), sizeof(settle), given,
+                           "reeve_protocol_settle", err);
+    if (rc < 0) {
+        return rc;
+    }
+    *out = (reeve__settle){
+        .id = settle.id,
+        .token = settle.token,
+        .to_state = settle.to_state,
+        .priority = settle.priority,
+        .delay_ms = settle.delay_ms,
+        .retention_ms = settle.retention_ms,
+        .archive_count = settle.archive_count,
+        .envelope = settle.envelope,
+        .result = settle.result,
+        .has_result = settle.has_result != 0,
+        .done = settle.done != 0,
+        .failed = settle.failed != 0,
+        .last_of_token = settle.last != 0,
+    };
+    bool kept = reeve__job_keep(protocol, job, &out->id) &&
+                reeve__job_keep(protocol, job, &out->envelope) &&
+                reeve__job_keep(protocol, job, &out->result);
+    return kept ? REEVE_OK : reeve__fail_nomem(err);
+}
+
+static reeve_rc take_turn(reeve_protocol *protocol, reeve__job *job,
+                          const reeve_protocol_settle *settles, size_t count,
+                          reeve_bytes *worker, reeve_error *err) {
+    job->count = count;
+    job->settles =
+        reeve__calloc(protocol->env, count + 1, sizeof(*job->settles));
+    job->codes = reeve__calloc(protocol->env, count + 1, sizeof(*job->codes));
+    if (!job->settles || !job->codes ||
+        !reeve__job_keep(protocol, job, &job->one.queue) ||
+        !reeve__job_keep(protocol, job, worker)) {
+        return reeve__fail_nomem(err);
+    }
+    reeve_rc rc = REEVE_OK;
+    for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
+        rc = take_settle(protocol, job, &job->settles[i], &settles[i], err);
+    }
+    job->one.settles = job->settles;
+    job->one.settle_count = count;
+    return rc < 0 ? rc : reeve__turns_check(&job->one, 1, *worker, err);
+}
+
+reeve_rc reeve_protocol_turn(uint64_t *out_op, reeve_protocol *protocol,
+                             reeve_bytes queue,
+                             const reeve_protocol_settle *settles,
+                             size_t settle_count, size_t claim_max,
+                             int64_t lease_ms, reeve_bytes worker,
+                             reeve_error *err) {
+    reeve_rc rc = reeve__name_check("queue", queue, err);
+    if (rc == REEVE_OK) {
+        rc = reeve__name_check("worker", worker, err);
+    }
+    reeve__job *job = NULL;
+    if (rc == REEVE_OK) {
+        rc = reeve__job_new(&job, protocol, REEVE_PROTOCOL_TURN, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    job->one = (reeve__turn){ .queue = queue,
+                              .claim_max = claim_max,
+                              .lease_ms = lease_ms };
+    rc = take_turn(protocol, job, settles, settle_count, &worker, err);
+    if (rc == REEVE_OK) {
+        rc = reeve__op_turn_begin(&job->op.turn, &protocol->engine, &job->one,
+                                  1, worker, false, err);
+    }
+    if (rc < 0) {
+        reeve__job_free(protocol, job);
+        return rc;
+    }
+    reeve__job_start(out_op, protocol, job);
+    return check_output(protocol, err);
+}
+
+static reeve_rc add_row(void *ctx, const reeve__row *row, reeve_error *err) {
+    reeve__job *job = ctx;
+    const reeve_protocol_row made = {
+        .id = row->id,
+        .envelope = row->envelope,
+        .worker = row->worker,
+        .token = row->token,
+        .lease_ms = row->lease_ms,
+        .now_at_ms = row->now_at_ms,
+        .priority = row->priority,
+    };
+    reeve__buf_add(&job->rows, &made, sizeof(made));
+    return job->rows.failed ? reeve__fail_nomem(err) : REEVE_OK;
+}
+
+static void show_rows(reeve__job *job) {
+    job->result.rows = (const reeve_protocol_row *)(void *)job->rows.data;
+    job->result.row_count = job->rows.size / sizeof(reeve_protocol_row);
+}
+
+static reeve_rc finish_turn(reeve__job *job, reeve_error *err) {
+    for (size_t i = 0; i < job->count; i++) {
+        job->codes[i] = job->settles[i].code;
+    }
+    job->result.codes = job->codes;
+    job->result.code_count = job->count;
+    job->result.more = job->one.more;
+    job->result.paused = job->one.paused;
+    job->result.next_at_ms = job->one.next_due_at_ms;
+    reeve_rc rc = reeve__op_turn_deliver(&job->op.turn, add_row, job, err);
+    show_rows(job);
+    return rc;
+}
+
+/* ---- extend, promote, reclaim -------------------------------------------- */
+
+static reeve_rc take_leases(reeve_protocol *protocol, reeve__job *job,
+                            const reeve_protocol_lease *leases, size_t count,
+                            reeve_error *err) {
+    job->count = count;
+    job->refs = reeve__calloc(protocol->env, count, sizeof(*job->refs));
+    job->codes = reeve__calloc(protocol->env, count, sizeof(*job->codes));
+    if (!job->refs || !job->codes) {
+        return reeve__fail_nomem(err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        reeve_protocol_lease lease;
+        reeve_rc rc =
+            reeve__struct_load(&lease, sizeof(lease), sizeof(lease), &leases[i],
+                               "reeve_protocol_lease", err);
+        if (rc < 0) {
+            return rc;
+        }
+        job->refs[i] = (reeve__lease_ref){ .queue = lease.queue,
+                                           .id = lease.id,
+                                           .token = lease.token };
+        if (!reeve__job_keep(protocol, job, &job->refs[i].queue) ||
+            !reeve__job_keep(protocol, job, &job->refs[i].id)) {
+            return reeve__fail_nomem(err);
+        }
+    }
+    return REEVE_OK;
+}
+
+reeve_rc reeve_protocol_extend(uint64_t *out_op, reeve_protocol *protocol,
+                               const reeve_protocol_lease *leases, size_t count,
+                               int64_t lease_ms, reeve_error *err) {
+    if (count < 1) {
+        return reeve__fail(err, REEVE_E_INVALID, "no lease to extend");
+    }
+    reeve__job *job;
+    reeve_rc rc = reeve__job_new(&job, protocol, REEVE_PROTOCOL_EXTEND, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = take_leases(protocol, job, leases, count, err);
+    if (rc == REEVE_OK) {
+        rc = reeve__op_extend_begin(&job->op.extend, &protocol->engine,
+                                    job->refs, count, lease_ms, err);
+    }
+    if (rc < 0) {
+        reeve__job_free(protocol, job);
+        return rc;
+    }
+    reeve__job_start(out_op, protocol, job);
+    return check_output(protocol, err);
+}
+
+static void finish_extend(reeve__job *job) {
+    for (size_t i = 0; i < job->count; i++) {
+        job->codes[i] = job->refs[i].lost ? REEVE_E_LEASE_LOST : REEVE_OK;
+    }
+    job->result.codes = job->codes;
+    job->result.code_count = job->count;
+}
+
+/* A job on one queue, whose names are checked and kept. */
+static reeve_rc queue_job(reeve__job **out, reeve_protocol *protocol,
+                          int32_t kind, reeve_bytes *queue,
+                          reeve_bytes *worker, reeve_error *err) {
+    *out = NULL;
+    reeve_rc rc = reeve__name_check("queue", *queue, err);
+    if (rc == REEVE_OK && worker->size > 0) {
+        rc = reeve__name_check("worker", *worker, err);
+    }
+    if (rc == REEVE_OK) {
+        rc = reeve__job_new(out, protocol, kind, err);
+    }
+    if (rc == REEVE_OK && (!reeve__job_keep(protocol, *out, queue) ||
+                           !reeve__job_keep(protocol, *out, worker))) {
+        reeve__job_free(protocol, *out);
+        rc = reeve__fail_nomem(err);
+    }
+    return rc;
+}
+
+reeve_rc reeve_protocol_promote(uint64_t *out_op, reeve_protocol *protocol,
+                                reeve_bytes queue, size_t max,
+                                reeve_error *err) {
+    reeve__job *job;
+    reeve_bytes nobody = { NULL, 0 };
+    reeve_rc rc = queue_job(&job, protocol, REEVE_PROTOCOL_PROMOTE, &queue,
+                            &nobody, err);
+    if (rc < 0) {
+        return rc;
+    }
+    reeve__call_promote(&job->op.call, &protocol->engine, queue, max);
+    reeve__job_start(out_op, protocol, job);
+    return check_output(protocol, err);
+}
+
+reeve_rc reeve_protocol_reclaim(uint64_t *out_op, reeve_protocol *protocol,
+                                reeve_bytes queue, reeve_bytes worker,
+                                size_t max, reeve_error *err) {
+    reeve__job *job;
+    reeve_rc rc = queue_job(&job, protocol, REEVE_PROTOCOL_RECLAIM, &queue,
+                            &worker, err);
+    if (rc < 0) {
+        return rc;
+    }
+    reeve__op_reclaim_begin(&job->op.reclaim, &protocol->engine, queue, worker,
+                            max);
+    reeve__job_start(out_op, protocol, job);
+    return check_output(protocol, err);
+}
+
+static reeve_rc finish_reclaim(reeve_protocol *protocol, reeve__job *job,
+                               reeve_error *err) {
+    reeve_rc rc = reeve__op_reclaim_deliver(
+        &job->op.reclaim, &protocol->engine, &job->result.next_at_ms, add_row,
+        job, err);
+    show_rows(job);
+    return rc;
+}
+
+static void finish_promote(reeve_protocol *protocol, reeve__job *job) {
+    reeve__call *call = &job->op.call;
+    reeve__engine_saw_time(&protocol->engine,
+                           reeve__call_int(call, &protocol->engine, 0));
+    job->result.moved = (size_t)reeve__call_int(call, &protocol->engine, 1);
+    job->result.next_at_ms = reeve__call_int(call, &protocol->engine, 2);
+}
+
+/* ---- results ------------------------------------------------------------- */
+
+reeve_rc reeve__job_finish(reeve_protocol *protocol, reeve__job *job,
+                           reeve_error *err) {
+    reeve__op *op = &job->op.base;
+    reeve_rc rc = REEVE_OK;
+    job->result.op = job->number;
+    job->result.kind = job->kind;
+    if (job->registers && job->directory.op.rc < 0) {
+        reeve__op_fail(op, &job->directory.op.err);
+    }
+    if (op->rc == REEVE_OK) {
+        switch (job->kind) {
+        case REEVE_PROTOCOL_ENQUEUE:
+            finish_enqueue(job);
+            break;
+        case REEVE_PROTOCOL_TURN:
+            rc = finish_turn(job, err);
+            break;
+        case REEVE_PROTOCOL_EXTEND:
+            finish_extend(job);
+            break;
+        case REEVE_PROTOCOL_PROMOTE:
+            finish_promote(protocol, job);
+            break;
+        case REEVE_PROTOCOL_RECLAIM:
+            rc = finish_reclaim(protocol, job, err);
+            break;
+        default:
+            break;
+        }
+    }
+    job->result.code = op->rc;
+    job->result.message = op->rc < 0 ? op->err.message : "";
+    return rc;
+}
