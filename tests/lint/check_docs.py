@@ -199,6 +199,47 @@ def check_names(report: Report) -> None:
             report.bad(page, f"{name} is not described")
 
 
+def check_stored(report: Report) -> None:
+    """Every key of Redis and every column of SQLite stands in the format."""
+    page = DOCS / "stored-format.md"
+    text = page.read_text()
+    broker = ROOT / "core" / "src" / "broker"
+    keys = re.findall(r'\[REEVE__KEY_\w+\] = "(\w+)"', (broker / "redis/keys.c").read_text())
+    schema = (broker / "sqlite/connect.c").read_text()
+    wanted = {f"`reeve:{{q}}:{key}`" for key in keys}
+    wanted |= {f"`{c}`" for c in re.findall(r'" (\w+) (?:INTEGER|TEXT|BLOB)', schema)}
+    wanted |= {f"`{t}`" for t in re.findall(r"CREATE TABLE (\w+)", schema)}
+    if len(wanted) < 20:
+        report.bad(page, "the keys or the schema could not be read from the source")
+    for name in sorted(wanted):
+        report.names += 1
+        if name not in text:
+            report.bad(page, f"{name} is not described")
+
+
+def literals() -> str:
+    """All text that the source may print, adjacent C literals joined."""
+    parts = []
+    for path in [*files(ROOT / "core" / "src", ".c"), *files(PACKAGE, ".py")]:
+        joined = re.sub(r'"\s*\n\s*f?"', "", path.read_text())
+        parts += re.findall(r'"((?:\\.|[^"\\\n])*)"', joined)
+    return "\n".join(parts)
+
+
+def check_log_lines(report: Report) -> None:
+    """The lines that operations.md explains are lines that the source has."""
+    page = DOCS / "operations.md"
+    section = page.read_text().partition("## Log lines")[2]
+    corpus = literals()
+    for cell in re.findall(r"^\| (`.*?) \|", section, re.M):
+        for line in _CODE.findall(cell):
+            report.names += 1
+            for part in re.split(r"…|\b[NM]\b", line):
+                part = part.strip(" :,;()")
+                if len(part) > 4 and part not in corpus:
+                    report.bad(page, f"no log line has {part!r} ({line})")
+
+
 def check_generated(report: Report) -> None:
     """Pictures and tables are what their scripts write. The part about the
     command line needs the installed package: tests/e2e/test_docs.py."""
@@ -219,6 +260,8 @@ def main() -> int:
         check_blocks(report, page, text)
         check_commands(report, page, text)
     check_names(report)
+    check_stored(report)
+    check_log_lines(report)
     check_generated(report)
     for problem in report.problems:
         print(problem)
