@@ -75,7 +75,7 @@ static void decode_gives_back_what_was_built(void **state) {
         args.payload = (reeve_bytes){ payload, prng_below(&rng, 9) };
         args.timeout_ms = (int64_t)prng_below(&rng, 2) * 77;
         args.deadline_at_ms = (int64_t)(prng_next(&rng) >> 1);
-        args.lease_ms = (int64_t)prng_below(&rng, 2) * 88;
+        args.lease_ms = (int64_t)prng_below(&rng, 2) * 8800;
         args.retention_ms = (int64_t)prng_below(&rng, 3) - 1;
         args.max_crashes = (int32_t)prng_below(&rng, 5) - 1;
         args.retry = prng_below(&rng, 4) ? &retry : NULL;

@@ -3,10 +3,12 @@ find_package, with each compiler there is, and run on an SQLite file."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -151,6 +153,15 @@ def stop(process: subprocess.Popen[str]) -> str:
     return output
 
 
+def kept_errors(database: Path) -> list[list[str]]:
+    """Messages in the histories of the tasks that are still stored."""
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute("SELECT envelope FROM tasks").fetchall()
+    connection.close()
+    lines = [json.loads(envelope.partition(b"\n")[0]) for (envelope,) in rows]
+    return [[end["message"] for end in line["history"]] for line in lines]
+
+
 def test_producer_and_worker(programs: Path, tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/queue.db"
     first = call(programs / "producer", url, "20")
@@ -168,6 +179,7 @@ def test_producer_and_worker(programs: Path, tmp_path: Path) -> None:
     assert {k: seen[k] for k in want} == dict(want)
     # 1 mail, 25 counts, 2 calls and 2 reports
     assert last.endswith("done 30\n")
+    assert kept_errors(tmp_path / "queue.db") == [["partner says 503"] * 2] * 2
 
 
 def test_poll_worker(programs: Path, tmp_path: Path) -> None:

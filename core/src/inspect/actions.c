@@ -167,6 +167,9 @@ reeve_rc reeve_inspector_edit(reeve_inspector *inspector, reeve_bytes queue,
     reeve_rc rc = reeve__name_check("queue name", queue, err);
     if (!rc)
         rc = reeve__name_check("task id", id, err);
+    if (!rc && payload.size && !payload.data)
+        rc = reeve__fail(err, REEVE_E_USAGE,
+                         "payload is null but has %zu bytes", payload.size);
     if (!rc && payload.size > REEVE_PAYLOAD_BYTES_MAX)
         rc = reeve__fail(err, REEVE_E_TOO_BIG,
                          "payload of %zu bytes exceeds %zu", payload.size,
@@ -233,8 +236,11 @@ reeve_rc reeve_inspector_act_many(size_t *out_count, reeve_inspector *inspector,
     if (!rc && !max)
         rc = reeve__fail(err, REEVE_E_INVALID, "max 0 is outside 1..%d",
                          CHUNK_COUNT_MAX);
-    if (!rc && (state < REEVE_STATE_SCHEDULED || state > REEVE_STATE_ARCHIVED ||
-                !action_fits(action, state)))
+    if (!rc && (state < REEVE_STATE_SCHEDULED || state > REEVE_STATE_ARCHIVED))
+        rc = reeve__fail(err, REEVE_E_INVALID, "state %d is outside %d..%d",
+                         (int)state, REEVE_STATE_SCHEDULED,
+                         REEVE_STATE_ARCHIVED);
+    if (!rc && !action_fits(action, state))
         rc =
             reeve__fail(err, REEVE_E_STATE, "tasks that are %s: cannot %s them",
                         reeve_state_name(state), action_verb(action));

@@ -91,6 +91,25 @@ int reeve_worker_fd(const reeve_worker *worker) {
     return worker ? worker->event_wake.fd : -1;
 }
 
+static reeve_rc check_bytes(const reeve_outcome *outcome, reeve_error *err) {
+    const struct {
+        const char *what;
+        reeve_bytes bytes;
+    } rows[] = {
+        { "result", outcome->result },
+        { "error_type", outcome->error_type },
+        { "error_message", outcome->error_message },
+        { "error_trace", outcome->error_trace },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].bytes.size && !rows[i].bytes.data)
+            return reeve__fail(err, REEVE_E_USAGE,
+                               "outcome %s is null but has %zu bytes",
+                               rows[i].what, rows[i].bytes.size);
+    }
+    return 0;
+}
+
 static reeve_rc check_outcome(reeve_outcome *out, const reeve_outcome *given,
                               reeve_error *err) {
     reeve_rc rc = reeve__struct_load(out, sizeof *out, sizeof *out, given,
@@ -109,7 +128,7 @@ static reeve_rc check_outcome(reeve_outcome *out, const reeve_outcome *given,
         return reeve__fail(err, REEVE_E_TOO_BIG,
                            "result of %zu bytes exceeds %zu", out->result.size,
                            REEVE_PAYLOAD_BYTES_MAX);
-    return 0;
+    return check_bytes(out, err);
 }
 
 /* An outcome we cannot take is a failure of the handler, not a lost task. */

@@ -41,8 +41,9 @@ void reeve__worker_thread_ends(reeve_worker *worker) {
 }
 
 static reeve_rc init_sync(reeve_worker *worker, reeve_error *err) {
-    worker->fetch_wake.fd = worker->control_wake.fd = -1;
-    worker->event_wake.fd = -1;
+    /* Not descriptor 0, should one of them fail to open. */
+    worker->fetch_wake = worker->control_wake = worker->event_wake =
+        (reeve__wakefd){ .fd = -1, .write_fd = -1 };
     reeve_rc rc = 0;
     (void)((rc = reeve__wakefd_open(&worker->fetch_wake, err)) ||
            (rc = reeve__wakefd_open(&worker->control_wake, err)) ||

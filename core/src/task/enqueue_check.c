@@ -10,6 +10,9 @@
 #include "task/id.h"
 #include "task/retry.h"
 
+/* Shorter ones lapse before a busy ticker comes round; as a worker's own. */
+#define LEASE_MS_MIN 100
+
 static reeve_rc check_names(const reeve_enqueue_args *args, reeve_error *err) {
     reeve_rc rc = reeve__name_check("type", args->type, err);
     if (rc == REEVE_OK && args->queue.size > 0)
@@ -40,8 +43,8 @@ static reeve_rc check_ranges(const reeve_enqueue_args *args, reeve_error *err) {
         { "delay_ms", args->delay_ms, 0, REEVE_SPAN_MS_MAX },
         { "due_at_ms", args->due_at_ms, 0, INT64_MAX },
         { "timeout_ms", args->timeout_ms, 0, REEVE_SPAN_MS_MAX },
-        { "deadline_at_ms", args->deadline_at_ms, 0, INT64_MAX },
         { "lease_ms", args->lease_ms, 0, REEVE_SPAN_MS_MAX },
+        { "deadline_at_ms", args->deadline_at_ms, 0, INT64_MAX },
         { "retention_ms", args->retention_ms, REEVE_NEVER, REEVE_SPAN_MS_MAX },
         { "max_crashes", args->max_crashes, REEVE_NEVER, INT32_MAX },
         { "reserved", args->reserved, 0, 0 },
@@ -58,6 +61,9 @@ static reeve_rc check_ranges(const reeve_enqueue_args *args, reeve_error *err) {
         if (rc != REEVE_OK)
             return rc;
     }
+    if (args->lease_ms != 0 && args->lease_ms < LEASE_MS_MIN)
+        return reeve__fail(err, REEVE_E_INVALID, "lease_ms %d is below %d",
+                           (int)args->lease_ms, LEASE_MS_MIN);
     if (args->delay_ms != 0 && args->due_at_ms != 0)
         return reeve__fail(err, REEVE_E_INVALID,
                            "delay_ms and due_at_ms are both set, one allowed");
