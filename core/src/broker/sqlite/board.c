@@ -39,6 +39,7 @@ enum slot_state {
 #define RUNG_WORD(queue) ((uint64_t)(queue) << 32 | SLOT_RUNG)
 
 #define CONTROL_WEIGHTS_BIT 16U
+#define CONTENDED_FOR_MS 2
 
 typedef struct board_slot {
     _Atomic uint64_t word;
@@ -51,7 +52,8 @@ typedef struct board_slot {
 
 struct reeve__board_map {
     _Atomic uint64_t tickets;
-    _Atomic uint32_t used; /* slots at or above this were never taken */
+    _Atomic int64_t contended_ns; /* a writer waited then */
+    _Atomic uint32_t used;        /* slots at or above this were never taken */
     _Atomic uint64_t counts[COUNTERS];
     board_slot slots[SLOTS];
 };
@@ -279,6 +281,20 @@ void reeve__board_close(reeve__board *board, bool inherited) {
     }
     reeve__free(board->env, board->path);
     *board = (reeve__board){ .bell_fd = -1 };
+}
+
+/* A time and not a count: one who is killed while waiting leaves no trace. The
+ * monotonic clock is the same for all processes of a machine. */
+void reeve__board_contend(reeve__board *board) {
+    atomic_store_explicit(&board->map->contended_ns, reeve__mono_ns(NULL),
+                          memory_order_relaxed);
+}
+
+bool reeve__board_is_contended(const reeve__board *board) {
+    int64_t then_ns =
+        atomic_load_explicit(&board->map->contended_ns, memory_order_relaxed);
+    return then_ns != 0 &&
+           reeve__mono_ns(NULL) - then_ns < CONTENDED_FOR_MS * REEVE__MS_NS;
 }
 
 uint64_t reeve__board_count(const reeve__board *board, uint32_t queue) {

@@ -41,6 +41,10 @@ uint64_t reeve__board_count(const reeve__board *board, uint32_t queue);
 /* Counts, and wakes the one that has waited longest. */
 void reeve__board_ring(reeve__board *board, uint32_t queue);
 
+/* Says that a writer had to wait, and asks whether one had to just now. */
+void reeve__board_contend(reeve__board *board);
+bool reeve__board_is_contended(const reeve__board *board);
+
 /* Takes a slot and binds its bell. Errors: SYSTEM, BUSY (no slot left). */
 reeve_rc reeve__board_take(reeve__board *board, reeve_error *err);
 /* Waits for these queues from now on. */

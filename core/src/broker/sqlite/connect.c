@@ -174,14 +174,18 @@ reeve_rc reeve__sqlite_fail(const reeve__sqlite *sq, int code,
     }
 }
 
-/* Backs off 50 us … 1 ms, until the verb's deadline. Real time, whatever the
+/* Backs off 50 … 200 us, until the verb's deadline. Real time, whatever the
  * env's clock: the lock is another process's. */
 static int on_busy(void *ctx, int tries) {
-    const reeve__sqlite *sq = ctx;
+    reeve__sqlite *sq = ctx;
     if (reeve__mono_ns(NULL) >= sq->busy_by_ns) {
         return 0;
     }
-    long wait_ns = tries < 5 ? 50000L << tries : 1000000L;
+    if (sq->board.map) {
+        reeve__board_contend(&sq->board);
+    }
+    sq->waited = true;
+    long wait_ns = tries < 2 ? 50000L << tries : 200000L;
     struct timespec span = { 0, wait_ns };
     nanosleep(&span, NULL);
     return 1;

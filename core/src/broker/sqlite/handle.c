@@ -5,6 +5,9 @@
 #include "broker/sqlite/handle.h"
 
 #include <string.h>
+#include <time.h>
+
+#define GIVE_WAY_NS 200000L
 
 reeve__sqlite *reeve__sqlite_enter(reeve__broker *broker, reeve_rc *rc,
                                    reeve_error *err) {
@@ -95,8 +98,21 @@ reeve_bytes reeve__sqlite_column(sqlite3_stmt *stmt, int column) {
     return (reeve_bytes){ data ? data : "", (size_t)size };
 }
 
+/* Who got the lock at once lets those go first who had to wait: SQLite's lock
+ * has no queue, and the one who gives it back would win it again. */
+static void give_way(reeve__sqlite *sq) {
+    if (!sq->waited && sq->board.map && reeve__board_is_contended(&sq->board)) {
+        struct timespec span = { 0, GIVE_WAY_NS };
+        nanosleep(&span, NULL);
+    }
+    sq->waited = false;
+}
+
 void reeve__sqlite_begin(reeve__sqlite *sq, bool write) {
     sq->serial++;
+    if (write) {
+        give_way(sq);
+    }
     reeve__sqlite_run(sq, reeve__sqlite_use(sq, write ? REEVE__SQL_BEGIN_WRITE
                                                       : REEVE__SQL_BEGIN_READ));
 }

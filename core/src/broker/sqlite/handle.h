@@ -102,6 +102,7 @@ typedef struct reeve__sqlite {
     bool nomem;
     uint64_t serial; /* of the transaction */
     int64_t busy_by_ns;
+    bool waited; /* for the write lock, in this transaction */
     reeve__sqlite_queue **queues;
     size_t queue_count;
     size_t queue_capacity;
