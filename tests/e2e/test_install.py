@@ -28,9 +28,16 @@ pytestmark = pytest.mark.timeout(900)
 
 CXX_PROGRAM = """
 #include <reeve.h>
+#include <reeve/sys/protocol.h>
 #include <iostream>
 
+template <typename T> static bool sized(const T &value) {
+    return value.size == sizeof(T);
+}
+
 int main() {
+    if (!(SIZED))
+        return 2;
     reeve_env *env = nullptr;
     reeve_env_options options = REEVE_ENV_OPTIONS_INIT;
     reeve_enqueue_args args = REEVE_ENQUEUE_ARGS_INIT;
@@ -209,10 +216,19 @@ def test_bad_url_is_named(programs: Path) -> None:
     assert "invalid: unknown broker scheme ftp://" in done.stderr
 
 
+def sized_types(prefix: Path) -> list[str]:
+    """Types of the installed headers that have an INIT macro."""
+    text = "".join(path.read_text() for path in (prefix / "include").rglob("*.h"))
+    return [name.lower() for name in re.findall(r"^#define (REEVE_\w+)_INIT\b", text, re.M)]
+
+
 @pytest.mark.parametrize("compiler", CXX_COMPILERS)
 def test_cxx(compiler: str, prefix: Path, pc_path: Path, tmp_path: Path) -> None:
     """A C++ program, and the versions that the library and its packages name."""
-    (tmp_path / "main.cc").write_text(CXX_PROGRAM)
+    types = sized_types(prefix)
+    assert len(types) > 9
+    all_sized = " && ".join(f"sized<{t}>({t.upper()}_INIT)" for t in types)
+    (tmp_path / "main.cc").write_text(CXX_PROGRAM.replace("SIZED", all_sized))
     env = {"PKG_CONFIG_PATH": str(pc_path)}
     flags = call("pkg-config", "--cflags", "--libs", "reeve", **env).split()
     strict = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]

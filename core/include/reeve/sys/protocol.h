@@ -42,8 +42,7 @@ typedef struct reeve_protocol_options {
     uint32_t reserved;
 } reeve_protocol_options;
 
-#define REEVE_PROTOCOL_OPTIONS_INIT                                            \
-    { .size = (uint32_t)sizeof(reeve_protocol_options) }
+#define REEVE_PROTOCOL_OPTIONS_INIT REEVE__INIT(reeve_protocol_options)
 
 enum reeve_protocol_kind {
     REEVE_PROTOCOL_HELLO = 1,
@@ -74,8 +73,7 @@ typedef struct reeve_protocol_settle {
     uint32_t reserved;
 } reeve_protocol_settle;
 
-#define REEVE_PROTOCOL_SETTLE_INIT                                             \
-    { .size = (uint32_t)sizeof(reeve_protocol_settle) }
+#define REEVE_PROTOCOL_SETTLE_INIT REEVE__INIT(reeve_protocol_settle)
 
 typedef struct reeve_protocol_lease {
     uint32_t size;
@@ -85,8 +83,7 @@ typedef struct reeve_protocol_lease {
     int64_t token;
 } reeve_protocol_lease;
 
-#define REEVE_PROTOCOL_LEASE_INIT                                              \
-    { .size = (uint32_t)sizeof(reeve_protocol_lease) }
+#define REEVE_PROTOCOL_LEASE_INIT REEVE__INIT(reeve_protocol_lease)
 
 /* A claimed or reclaimed task. Views borrow from the result. */
 typedef struct reeve_protocol_row {
