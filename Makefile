@@ -85,6 +85,10 @@ valgrind: setup ## run the C suites under valgrind, leaks are failures
 	@python3 tests/run.py --suite c --build build-valgrind --wrapper \
 		"valgrind -q --error-exitcode=99 --leak-check=full" $(T)
 
+prove: build ## kill, freeze, cut and skew; print what held (T="kills cuts")
+	@tools/setup.sh test
+	@python3 tests/e2e/prove.py --build $(BUILD) $(T)
+
 build: setup ## build the C library and its tests, asserts on
 	$(call build,$(BUILD),-DCMAKE_BUILD_TYPE=RelWithDebInfo \
 		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g")

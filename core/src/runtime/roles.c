@@ -164,7 +164,10 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
     reeve__unlock(&worker->mutex);
     reeve_error err = { 0 };
     reeve__broker *broker = worker->tick_broker;
-    if (broker->ops->beat(broker, &info, gone, &err))
+    reeve_rc rc = queues.failed && !gone ? reeve__fail_nomem(&err) : 0;
+    if (!rc)
+        rc = broker->ops->beat(broker, &info, gone, &err);
+    if (rc)
         reeve__log(worker->env, REEVE_LOG_WARN, "worker %s: beat failed: %s",
                    worker->id, err.message);
     reeve__buf_dispose(&queues);

@@ -51,7 +51,7 @@ def _round(stage: Stage, url: str, number: int, politely: bool) -> dict[str, int
         stage.wait_runs(journal, int(moment * TASKS), 120)
         victim = rng.randrange(WORKERS)
         if politely:
-            workers[victim].stop()
+            workers[victim].ready().stop()
         else:
             workers[victim].kill()
         deaths += 1

@@ -73,7 +73,7 @@ def crashes(stage: Stage, rounds: int) -> None:
         workers = _workers(stage, server.url, journal)
         for number in range(rounds):
             producer = _producer(stage, server.url, f"{fsync}{number}", acks)
-            time.sleep(random.uniform(0.05, 1.0))
+            time.sleep(random.uniform(0.05, 0.4))
             resumes.append(_crash(stage, server, journal))
             if producer.wait():
                 raise RuntimeError(producer.errors()[-500:])
