@@ -92,6 +92,8 @@ int main(int argc, char **argv) {
         (void)signal(SIGINT, on_signal);
         printf("started\n");
         loop(the_worker);
+        (void)signal(SIGTERM, SIG_IGN); /* nobody to stop from here on */
+        (void)signal(SIGINT, SIG_IGN);
     } else {
         (void)fprintf(stderr, "poll_worker: %s: %s\n", reeve_code_slug(rc),
                       err.message);
