@@ -226,7 +226,7 @@ static void pages_show_each_task_once_in_order(void **state) {
     bench b;
     open_bench(&b, state);
     for (int i = 0; i < 25; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "t%02d", i);
         put(&b, "q", id, NULL);
     }
@@ -241,7 +241,7 @@ static void pages_show_each_task_once_in_order(void **state) {
                                    &b.err),
              &b.err);
         for (size_t i = 0; i < reeve_task_list_count(list); i++) {
-            char id[8];
+            char id[16];
             (void)snprintf(id, sizeof id, "t%02d", seen++);
             assert_true(reeve__bytes_is(reeve_task_list_get(list, i)->id, id));
         }
@@ -342,7 +342,7 @@ static void many_are_acted_on_in_chunks(void **state) {
     bench b;
     open_bench(&b, state);
     for (int i = 0; i < 1200; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "t%d", i);
         put(&b, "q", id, NULL);
     }

@@ -147,7 +147,8 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
     reeve__buf queues;
     reeve__buf_init(&queues, worker->env);
     reeve__lock(&worker->mutex);
-    write_queues(&queues, worker);
+    if (!gone)
+        write_queues(&queues, worker);
     reeve_worker_info info = {
         .id = reeve_bytes_of(worker->id),
         .host = reeve_bytes_of(worker->host),
@@ -164,7 +165,7 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
     reeve__unlock(&worker->mutex);
     reeve_error err = { 0 };
     reeve__broker *broker = worker->tick_broker;
-    reeve_rc rc = queues.failed && !gone ? reeve__fail_nomem(&err) : 0;
+    reeve_rc rc = queues.failed ? reeve__fail_nomem(&err) : 0;
     if (!rc)
         rc = broker->ops->beat(broker, &info, gone, &err);
     if (rc)
