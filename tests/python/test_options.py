@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -238,5 +240,23 @@ def test_the_same_name_twice(mem_app: App) -> None:
 
     with pytest.raises(UsageError, match="is a task already"):
         mem_app.task(first)
+
+
+@pytest.mark.parametrize(
+    "what", [5, int, functools.partial(print, 1), staticmethod(print), object()], ids=str
+)
+def test_what_is_no_function(mem_app: App, what: Any) -> None:
     with pytest.raises(TypeError, match="must be a function"):
-        mem_app.task(5)  # type: ignore[call-overload]
+        mem_app.task(what)
+
+
+def test_generators_are_no_tasks(mem_app: App) -> None:
+    def one() -> Iterator[int]:
+        yield 1
+
+    async def other() -> AsyncIterator[int]:
+        yield 1
+
+    for generator in (one, other):
+        with pytest.raises(TypeError, match="is a generator"):
+            mem_app.task(generator)

@@ -266,6 +266,34 @@ def test_timeouts_reach_both_kinds(app: App, calls: Counted, settled: None) -> N
         assert "TimeoutError" in (job.info().error or "")
 
 
+def test_a_thread_that_ignores_its_timeout_is_replaced(
+    app: App, calls: Counted, settled: None
+) -> None:
+    release = threading.Event()
+
+    @app.task(timeout="50ms", retry=0)
+    def deaf() -> None:
+        calls.add("deaf")
+        release.wait(30)
+        calls.add("heard")
+
+    @app.task
+    def next_one(n: int) -> None:
+        calls.add(n)
+
+    with app.worker(concurrency=1):
+        deaf.enqueue()
+        calls.wait(1)
+        next_one.enqueue_many([(n,) for n in range(3)])
+        assert calls.wait(4) == ["deaf", 0, 1, 2]
+        release.set()
+        calls.wait(5)
+        next_one.enqueue(3)
+        assert calls.wait(6)[4:] == ["heard", 3]
+        names = [t.name for t in threading.enumerate()]
+        assert sum(name in ("reeve-1", "reeve-2") for name in names) <= 2
+
+
 def test_a_handler_that_cancels_itself_fails(app: App, settled: None) -> None:
     @app.task(retry=0)
     async def handler() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import threading
@@ -145,12 +146,15 @@ class App:
         return self._register(fn, options)
 
     def _register(self, fn: Callable[..., Any], options: Mapping[str, Any]) -> AnyTask:
-        if isinstance(fn, (staticmethod, classmethod)) or not callable(fn):
-            raise TypeError(f"a task must be a function, not {type(fn).__name__}")
         if isinstance(fn, (Task, AsyncTask)):
             raise UsageError(f"{fn.name} is a task already")
+        odd = isinstance(fn, (type, staticmethod, classmethod)) or not callable(fn)
+        if odd or not hasattr(fn, "__qualname__"):
+            raise TypeError(f"a task must be a function, not {type(fn).__name__}")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise TypeError(f"{fn.__qualname__} is a generator; a task must return its result")
         task: AnyTask
-        if asyncio.iscoroutinefunction(fn):
+        if inspect.iscoroutinefunction(fn):
             task = AsyncTask(self, fn, options)
         else:
             task = Task(self, fn, options)

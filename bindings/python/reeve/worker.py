@@ -107,8 +107,12 @@ def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> 
 
 
 class _Threads:
-    """Daemon threads for plain handlers, started when needed, at most ``limit``. Not a
-    ThreadPoolExecutor: that costs a future a job and joins stuck threads at exit."""
+    """Daemon threads for plain handlers, started when needed. Not a ThreadPoolExecutor: that costs
+    a future a job and joins stuck threads at exit.
+
+    A handler that was told to end (timeout, lost lease) has lost its slot in the core but may keep
+    its thread for ever: it is replaced, and ends its thread when it does return.
+    """
 
     def __init__(self, limit: int, run: Callable[[AnyTask, _core.Delivery], None]) -> None:
         self._limit = limit
@@ -118,26 +122,63 @@ class _Threads:
         )
         self._idle = threading.Semaphore(0)
         self._count = 0
+        self._names = 0
+        self._serials: set[int] = set()  # queued or running
+        self._overran: set[int] = set()
+        self._lock = threading.Lock()  # for _limit, _count and _overran
 
     def put(self, task: AnyTask, delivery: _core.Delivery) -> None:
+        """Runs it in an idle thread, or in a new one."""
+        self._serials.add(delivery.serial)
         self._jobs.put((task, delivery))
-        if not self._idle.acquire(blocking=False) and self._count < self._limit:
-            self._count += 1
-            name = f"reeve-{self._count}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+        if not self._idle.acquire(blocking=False):
+            with self._lock:
+                self._start()
+
+    def overrun(self, serial: int) -> None:
+        """This run was told to end: another may start beside it."""
+        with self._lock:
+            if serial in self._serials:
+                self._overran.add(serial)
+                self._limit += 1
+                if not self._jobs.empty():
+                    self._start()
 
     def close(self) -> None:
+        """Threads end after what they run."""
         for _ in range(self._count):
             self._jobs.put(None)
+
+    def _start(self) -> None:
+        if self._count >= self._limit:
+            return
+        self._count += 1
+        self._names += 1
+        name = f"reeve-{self._names}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
         while True:
             job = self._jobs.get()
             if job is None:
                 return
+            delivery = job[1]
             self._run(*job)
-            del job
+            serial, told = delivery.serial, delivery.was_cancelled
+            del job, delivery
+            self._serials.discard(serial)
+            if told and self._is_replaced(serial):
+                return
             self._idle.release()
+
+    def _is_replaced(self, serial: int) -> bool:
+        with self._lock:
+            if serial not in self._overran:
+                return False
+            self._overran.discard(serial)
+            self._limit -= 1
+            self._count -= 1
+            return True
 
 
 class Worker:
@@ -324,6 +365,8 @@ class Worker:
         running = self._running.get(serial)
         if running is not None:
             running.cancel()
+        else:
+            self._threads.overrun(serial)
         _log.debug("run %d is told to end, reason %d", serial, reason)
 
     def _give(self, delivery: _core.Delivery, outcome: Outcome) -> None:

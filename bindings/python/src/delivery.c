@@ -86,13 +86,23 @@ INT_GETTER(claimed_at_ms)
 INT_GETTER(deadline_at_ms)
 INT_GETTER(timeout_ms)
 
+static int32_t reason_of(const glue_delivery *self) {
+    return self->delivery != NULL ? reeve_delivery_cancel_reason(self->delivery)
+                                  : self->cancel_reason;
+}
+
+/* Of a run that goes on; 0 once it is completed. */
 static PyObject *get_cancel_reason(PyObject *object, void *unused) {
     (void)unused;
     glue_delivery *self = (glue_delivery *)object;
-    int32_t reason = REEVE_CANCEL_NONE;
-    if (self->delivery != NULL)
-        reason = reeve_delivery_cancel_reason(self->delivery);
-    return PyLong_FromLong(reason);
+    return PyLong_FromLong(self->delivery != NULL ? reason_of(self)
+                                                  : REEVE_CANCEL_NONE);
+}
+
+static PyObject *get_was_cancelled(PyObject *object, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(reason_of((glue_delivery *)object) !=
+                           REEVE_CANCEL_NONE);
 }
 
 #define GETTER(name)                                                           \
@@ -114,6 +124,7 @@ static PyGetSetDef delivery_getset[] = {
     GETTER(deadline_at_ms),
     GETTER(timeout_ms),
     GETTER(cancel_reason),
+    GETTER(was_cancelled),
     { NULL, NULL, NULL, NULL, NULL },
 };
 

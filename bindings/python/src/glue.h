@@ -60,6 +60,7 @@ typedef struct glue_worker {
 typedef struct glue_delivery {
     PyObject_HEAD reeve_delivery *delivery; /* NULL once completed */
     reeve_delivery_view view; /* its byte views die with delivery */
+    int32_t cancel_reason;    /* as it was when completed */
     glue_worker *worker;
     PyObject *id;
     PyObject *type;

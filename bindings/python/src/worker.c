@@ -320,6 +320,8 @@ static int complete_some(glue_worker *self, const glue_state *state,
     for (size_t i = 0; i < count; i++) {
         s.items[i].delivery = owners[i]->delivery;
         s.items[i].outcome = &s.outcomes[i];
+        owners[i]->cancel_reason =
+            reeve_delivery_cancel_reason(owners[i]->delivery);
         owners[i]->delivery = NULL;
     }
     reeve_error err = { 0 };
