@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -346,16 +347,22 @@ def _print(r: dict[str, Any], settings: Settings) -> None:
         )
     click.echo()
     put_table(("what", "result"), rows, "")
-    put_table(
-        ("dead letter", ">attempts", "why"),
-        [
-            (d["path"], d["attempts"], (d["error"] or "").split("\n")[0][:100])
-            for d in r["dead_jobs"][:10]
-        ],
-        "",
-    )
+    dead = [(_name(d["path"]), d["attempts"], _why(d["error"])) for d in r["dead_jobs"][:10]]
+    put_table(("dead letter", ">attempts", "why"), dead, "")
     if len(r["dead_jobs"]) > 10:
         click.echo(f"and {len(r['dead_jobs']) - 10} more")
+
+
+def _name(path: str) -> str:
+    """A path; of the demo's own bad entries, which are gone by now, only the name."""
+    parts = Path(path).parts
+    return parts[-1] if any(part.startswith("reeve-demo-") for part in parts) else path
+
+
+def _why(error: str | None) -> str:
+    """The first line of an error without the path that stands beside it."""
+    first = (error or "").partition("\n")[0]
+    return re.sub(r": ?'?/.*", "", first)
 
 
 def check(lease: str) -> None:
