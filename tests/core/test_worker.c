@@ -640,6 +640,36 @@ static void no_handler_is_a_failed_run(void **state) {
     close_bench(&b);
 }
 
+static reeve_rc fail_with_error(reeve_outcome *outcome, reeve_delivery *dlv,
+                                void *user, reeve_error *err) {
+    (void)outcome;
+    (void)dlv;
+    (void)user;
+    err->code = REEVE_E_NET;
+    (void)strcpy(err->message, "partner says 503");
+    return err->code;
+}
+
+static void a_handlers_error_is_kept_word_for_word(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, false, NULL);
+    must(reeve_worker_handle(b.worker, (reeve_bytes){ 0 }, fail_with_error,
+                             NULL, NULL),
+         NULL);
+    start(&b);
+    char id[REEVE_ID_BYTES_MAX + 1];
+    put(&b, plain(), id);
+    while (state_of(&b, id) != REEVE_STATE_RETRY)
+        (void)reeve_worker_join(b.worker, 2, NULL);
+    reeve_task_list *list = find(&b, id);
+    const reeve_attempt_info *run = &reeve_task_list_get(list, 0)->history[0];
+    assert_true(reeve__bytes_is(run->error_type, "network"));
+    assert_true(reeve__bytes_is(run->error_message, "partner says 503"));
+    reeve_task_list_free(list);
+    close_bench(&b);
+}
+
 static void central_weights_reach_a_running_worker(void **state) {
     (void)state;
     bench b;
@@ -740,6 +770,7 @@ int main(void) {
         cmocka_unit_test(c_handlers_run_every_task_once),
         cmocka_unit_test(polled_deliveries_from_the_fd),
         cmocka_unit_test(no_handler_is_a_failed_run),
+        cmocka_unit_test(a_handlers_error_is_kept_word_for_word),
         cmocka_unit_test(central_weights_reach_a_running_worker),
         cmocka_unit_test(bad_options_name_thing_value_and_bound),
         cmocka_unit_test(queue_lists_are_checked),

@@ -45,11 +45,12 @@ static void start_clock(reeve_delivery *dlv, const reeve__row *row) {
     reeve_env *env = dlv->worker->env;
     int64_t now_ns = reeve__mono_ns(env);
     dlv->timeout_by_ns = INT64_MAX;
-    if (dlv->readable && dlv->envelope.deadline_at_ms > 0)
-        dlv->timeout_by_ns =
-            reeve__add_sat(now_ns, reeve__mul_sat(dlv->envelope.deadline_at_ms -
-                                                      row->now_at_ms,
-                                                  REEVE__MS_NS));
+    if (!dlv->readable || dlv->envelope.deadline_at_ms <= 0)
+        return;
+    int64_t left_ms = dlv->envelope.deadline_at_ms - row->now_at_ms;
+    dlv->timeout_by_ns =
+        reeve__add_sat(now_ns, reeve__mul_sat(left_ms, REEVE__MS_NS));
+    dlv->deadline_first = true;
 }
 
 static void dispose(reeve_delivery *dlv) {

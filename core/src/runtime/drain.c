@@ -51,6 +51,7 @@ static void stopped(reeve_worker *worker) {
     worker->tick_ends = true;
     reeve__broadcast(&worker->tick_cond);
     reeve__broadcast(&worker->ready_cond);
+    reeve__broadcast(&worker->done_cond);
     reeve__events_ring(worker);
     reeve__wakefd_ring(&worker->control_wake);
 }
@@ -70,8 +71,9 @@ int reeve__drain_step(reeve_worker *worker, int64_t now_ns) {
             worker->flush_by_ns = reeve__by_ns(worker->env, FLUSH_MS);
         }
     }
+    bool unstored = worker->outbox.count || worker->orphans_due;
     if (worker->phase == REEVE__PHASE_FLUSH &&
-        (!worker->outbox.count || now_ns >= worker->flush_by_ns))
+        (!unstored || now_ns >= worker->flush_by_ns))
         stopped(worker);
     return worker->phase;
 }

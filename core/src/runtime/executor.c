@@ -41,9 +41,10 @@ static void run_one(reeve_worker *worker, reeve_delivery *dlv) {
                 *err.message ? err.message : reeve_code_text(rc));
         }
     }
-    if (reeve_worker_complete(worker, dlv, &outcome, &err))
+    reeve_error refusal = { 0 };
+    if (reeve_worker_complete(worker, dlv, &outcome, &refusal))
         reeve__log(worker->env, REEVE_LOG_ERROR,
-                   "a handler's outcome was refused: %s", err.message);
+                   "a handler's outcome was refused: %s", refusal.message);
 }
 
 static void executor_run(void *arg) {

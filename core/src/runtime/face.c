@@ -70,10 +70,13 @@ size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,
     if (!out || !max || !worker || worker->fork_count != reeve__fork_count())
         return 0;
     int64_t by_ns = timeout_ms ? reeve__by_ns(worker->env, timeout_ms) : 0;
+    /* What is ready is the executors': only the end is for us, and a wake-up
+     * that is meant for one of them must not come here. */
+    reeve__cond *cond =
+        worker->handler_count ? &worker->done_cond : &worker->ready_cond;
     reeve__lock(&worker->mutex);
     while (timeout_ms && !has_events(worker)) {
-        if (!reeve__wait_by(&worker->ready_cond, &worker->mutex, worker->env,
-                            by_ns))
+        if (!reeve__wait_by(cond, &worker->mutex, worker->env, by_ns))
             break;
     }
     size_t count = take_events(out, max, worker);
@@ -195,7 +198,6 @@ static void give_back(reeve_worker *worker, reeve_delivery *dlv,
 reeve_rc reeve_worker_complete_many(reeve_worker *worker,
                                     const reeve_completion *items, size_t count,
                                     reeve_error *err) {
-    reeve__error_clear(err);
     if (!worker || (!items && count))
         return reeve__fail(err, REEVE_E_USAGE, "%s is NULL",
                            worker ? "items" : "worker");
@@ -221,6 +223,8 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
             reeve__fetch_ring(worker);
         reeve__unlock(&worker->mutex);
     }
+    if (!first)
+        reeve__error_clear(err); /* not before: an outcome may borrow from it */
     return first;
 }
 

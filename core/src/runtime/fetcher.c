@@ -266,16 +266,20 @@ static void book_turns(reeve_worker *worker, size_t turn_count,
                        now_ns);
 }
 
-static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
-                        const reeve_error *err, int64_t now_ns) {
-    keep_unstored(worker);
-    if (claims)
-        worker->orphans_due = true;
+/* The broker did not answer: it is left alone for a while. */
+static void hold_off(reeve_worker *worker) {
     worker->failures_in_row++;
     int64_t delay_ms = reeve__reconnect_delay_ms(worker->failures_in_row,
                                                  reeve__random(worker->env));
-    worker->retry_by_ns =
-        reeve__add_sat(now_ns, reeve__mul_sat(delay_ms, REEVE__MS_NS));
+    worker->retry_by_ns = reeve__by_ns(worker->env, delay_ms);
+}
+
+static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
+                        const reeve_error *err) {
+    keep_unstored(worker);
+    if (claims)
+        worker->orphans_due = true;
+    hold_off(worker);
     reeve__log(worker->env, REEVE_LOG_WARN,
                "worker %s: broker turn failed (%s), trying again: %s",
                worker->id, reeve_code_slug(rc), err->message);
@@ -292,9 +296,11 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
     int64_t now_ns = reeve__mono_ns(worker->env);
     reeve__lock(&worker->mutex);
     worker->stats.reconnects = broker->reconnects;
+    if (rc && scratch->claim)
+        scratch->claim->unsettled++; /* a member we may not have seen */
     take_in(worker);
     if (rc) {
-        turn_failed(worker, claims, rc, &err, now_ns);
+        turn_failed(worker, claims, rc, &err);
     } else {
         worker->failures_in_row = 0;
         drop_stored(worker);
@@ -328,6 +334,7 @@ static bool is_known(void *ctx, reeve_bytes queue, reeve_bytes id,
     return found;
 }
 
+/* Tries to; orphans_due stays when it cannot. */
 static void return_orphans(reeve_worker *worker) {
     reeve_bytes self = reeve_bytes_of(worker->id);
     for (size_t q = 0; q < worker->queue_count; q++) {
@@ -340,6 +347,7 @@ static void return_orphans(reeve_worker *worker) {
                 reeve__log(worker->env, REEVE_LOG_WARN,
                            "worker %s: cannot look for unseen claims: %s",
                            worker->id, err.message);
+                hold_off(worker);
                 return;
             }
             if (count)
@@ -347,9 +355,10 @@ static void return_orphans(reeve_worker *worker) {
                            "worker %s handed back %zu tasks whose claim it "
                            "never saw",
                            worker->id, count);
-        } while (count == REEVE__TAKEOVER_COUNT_MAX);
+        } while (count);
     }
     worker->orphans_due = false;
+    worker->failures_in_row = 0;
 }
 
 /* --- deciding ---------------------------------------------------------- */
@@ -383,9 +392,18 @@ static int64_t look_again_by(const reeve_worker *worker, int64_t now_ns) {
     return by_ns;
 }
 
+/* After a failure the broker is left alone; a manual worker's caller decides
+ * for himself when to ask again. */
+static bool is_held_off(const reeve_worker *worker) {
+    return worker->failures_in_row && !worker->manual &&
+           reeve__mono_ns(worker->env) < worker->retry_by_ns;
+}
+
 int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
-    if (worker->orphans_due && !worker->failures_in_row)
+    /* Before new claims, or a claim that always fails would pile them up. */
+    if (worker->orphans_due && !is_held_off(worker))
         return_orphans(worker);
+    bool held_off = is_held_off(worker);
     int64_t now_ns = reeve__mono_ns(worker->env);
     reeve__lock(&worker->mutex);
     int phase = reeve__drain_step(worker, now_ns);
@@ -393,7 +411,7 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         reeve__unlock(&worker->mutex);
         return REEVE__FETCH_END;
     }
-    if (worker->failures_in_row && now_ns < worker->retry_by_ns) {
+    if (held_off) {
         *out_by_ns = worker->retry_by_ns;
         worker->fetch_waits = true;
         reeve__unlock(&worker->mutex);
@@ -452,16 +470,21 @@ static void wait_at_bell(reeve_worker *worker, const reeve_bytes *names,
         wake_queues(worker, -1); /* the slow poll */
 }
 
-static void wait_for_wake(reeve_worker *worker, int64_t by_ns) {
+/* Who does not wait for work must not be rung: others would not hear of it. */
+static void leave_bell(reeve_worker *worker) {
     reeve__broker *broker = worker->fetch_broker;
-    if (worker->bell_out) {
-        reeve_error err = { 0 };
-        if (broker->ops->unwait(broker, &err))
-            reeve__log(worker->env, REEVE_LOG_WARN,
-                       "worker %s: cannot leave the doorbell: %s", worker->id,
-                       err.message);
-        worker->bell_out = false;
-    }
+    reeve_error err = { 0 };
+    if (!worker->bell_out)
+        return;
+    worker->bell_out = false;
+    if (broker->ops->unwait(broker, &err))
+        reeve__log(worker->env, REEVE_LOG_WARN,
+                   "worker %s: cannot leave the doorbell: %s", worker->id,
+                   err.message);
+}
+
+static void wait_for_wake(reeve_worker *worker, int64_t by_ns) {
+    leave_bell(worker);
     (void)reeve__poll_two(worker->env, worker->fetch_wake.fd, -1, by_ns);
 }
 
@@ -486,5 +509,6 @@ void reeve__fetch_run(void *arg) {
         worker->fetch_waits = false;
         reeve__unlock(&worker->mutex);
     }
+    leave_bell(worker);
     reeve__worker_thread_ends(worker);
 }

@@ -40,8 +40,10 @@ void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv) {
     if (dlv->envelope.timeout_ms <= 0)
         return;
     int64_t by_ns = reeve__by_ns(worker->env, dlv->envelope.timeout_ms);
-    if (by_ns < dlv->timeout_by_ns)
+    if (by_ns < dlv->timeout_by_ns) {
         dlv->timeout_by_ns = by_ns;
+        dlv->deadline_first = false;
+    }
     if (by_ns < worker->next_timeout_ns) {
         worker->next_timeout_ns = by_ns;
         if (by_ns < worker->tick_by_ns)
@@ -66,6 +68,7 @@ void reeve__live_lose(reeve_worker *worker, reeve_delivery *dlv) {
     dlv->settled = true;
     reeve__live_remove(worker, dlv);
     reeve__delivery_unref(dlv);
+    reeve__fetch_ring(worker); /* a slot is free */
 }
 
 void reeve__sealed_init(reeve__sealed *sealed, reeve_env *env) {

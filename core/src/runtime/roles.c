@@ -68,7 +68,8 @@ static int64_t promote_queue(reeve_worker *worker, size_t index) {
 
 int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns) {
     int64_t next_ns = INT64_MAX;
-    for (size_t q = 0; q < worker->queue_count; q++) {
+    for (size_t q = 0; q < worker->queue_count && !reeve__tick_is_over(worker);
+         q++) {
         reeve__worker_queue *queue = &worker->queues[q];
         reeve__lock(&worker->mutex);
         bool due = worker->manual || queue->promote_by_ns <= now_ns;
@@ -93,7 +94,8 @@ int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns) {
 int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
     if (now_ns < worker->reclaim_by_ns)
         return worker->reclaim_by_ns;
-    for (size_t q = 0; q < worker->queue_count; q++) {
+    for (size_t q = 0; q < worker->queue_count && !reeve__tick_is_over(worker);
+         q++) {
         size_t count = 0;
         reeve_error err = { 0 };
         reeve_bytes name = reeve_bytes_of(worker->queues[q].name);
@@ -119,7 +121,8 @@ int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
 int64_t reeve__role_sweep(reeve_worker *worker, int64_t now_ns) {
     reeve__broker *broker = worker->tick_broker;
     int64_t next_ns = INT64_MAX;
-    for (size_t q = 0; q < worker->queue_count; q++) {
+    for (size_t q = 0; q < worker->queue_count && !reeve__tick_is_over(worker);
+         q++) {
         reeve__worker_queue *queue = &worker->queues[q];
         if (queue->sweep_by_ns <= now_ns) {
             size_t removed = 0;

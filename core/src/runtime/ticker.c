@@ -6,6 +6,13 @@
 
 typedef int64_t (*role_fn)(reeve_worker *worker, int64_t now_ns);
 
+bool reeve__tick_is_over(reeve_worker *worker) {
+    reeve__lock(&worker->mutex);
+    bool over = worker->tick_ends;
+    reeve__unlock(&worker->mutex);
+    return over;
+}
+
 int64_t reeve__tick_step(reeve_worker *worker, int64_t now_ns) {
     static const role_fn roles[] = {
         reeve__role_extend,  reeve__role_timeouts, reeve__role_promote,
@@ -13,6 +20,8 @@ int64_t reeve__tick_step(reeve_worker *worker, int64_t now_ns) {
     };
     int64_t next_ns = INT64_MAX;
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (reeve__tick_is_over(worker))
+            return now_ns;
         int64_t by_ns = roles[i](worker, now_ns);
         if (by_ns < next_ns)
             next_ns = by_ns;
@@ -49,6 +58,7 @@ static int64_t shared_next(const reeve_worker *worker) {
 
 void reeve__tick_run(void *arg) {
     reeve_worker *worker = arg;
+    bool reachable = true;
     for (;;) {
         int64_t by_ns = reeve__tick_step(worker, reeve__mono_ns(worker->env));
         reeve__lock(&worker->mutex);
@@ -60,11 +70,13 @@ void reeve__tick_run(void *arg) {
                                   worker->env, worker->tick_by_ns);
         }
         bool ends = worker->tick_ends;
+        reachable = !worker->failures_in_row;
         worker->tick_by_ns = INT64_MAX;
         reeve__unlock(&worker->mutex);
         if (ends)
             break;
     }
-    reeve__beat_send(worker, true);
+    if (reachable) /* else it would only keep the end waiting */
+        reeve__beat_send(worker, true);
     reeve__worker_thread_ends(worker);
 }

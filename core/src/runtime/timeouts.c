@@ -10,12 +10,6 @@
 /* A handler that still runs this long after it was told to stop is stuck. */
 #define STUCK_AFTER_MS 5000
 
-static bool past_deadline(const reeve_worker *worker,
-                          const reeve_delivery *dlv) {
-    return dlv->envelope.deadline_at_ms > 0 &&
-           reeve__worker_server_now(worker) >= dlv->envelope.deadline_at_ms;
-}
-
 /* Keeps an eye on a handler that was told. Holds: mutex. */
 static void watch_overrun(reeve_worker *worker, reeve_delivery *dlv) {
     if (!dlv->handed || dlv->overran)
@@ -29,7 +23,7 @@ static void watch_overrun(reeve_worker *worker, reeve_delivery *dlv) {
 
 /* Holds: mutex. */
 static void time_out(reeve_worker *worker, reeve_delivery *dlv) {
-    bool deadline = past_deadline(worker, dlv);
+    bool deadline = dlv->deadline_first;
     char message[96];
     (void)snprintf(message, sizeof message,
                    deadline ? "its deadline passed while it ran"

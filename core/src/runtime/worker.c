@@ -30,7 +30,7 @@ reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
         .prefix = worker->prefix,
         .worker = true,
     };
-    return reeve__broker_open(out, worker->env, &options, err);
+    return worker->open_broker(out, worker->env, &options, err);
 }
 
 void reeve__worker_thread_ends(reeve_worker *worker) {
@@ -79,6 +79,7 @@ reeve_rc reeve_worker_new(reeve_worker **out, reeve_env *env,
     if (!worker)
         return reeve__fail_nomem(err);
     worker->env = reeve__env_ref(env);
+    worker->open_broker = reeve__broker_open;
     worker->fork_count = reeve__fork_count();
     reeve_rc rc = init_sync(worker, err);
     if (!rc)
@@ -180,7 +181,9 @@ reeve_rc reeve_worker_start(reeve_worker *worker, reeve_error *err) {
     if (worker->phase != REEVE__PHASE_NEW)
         return reeve__fail(err, REEVE_E_STATE, "worker %s has been started",
                            worker->id);
+    reeve__lock(&worker->mutex); /* a poller may wait already */
     worker->phase = REEVE__PHASE_RUN;
+    reeve__unlock(&worker->mutex);
     if (worker->manual) {
         worker->tick_broker = worker->control_broker = worker->fetch_broker;
         return 0;
@@ -270,6 +273,9 @@ reeve_rc reeve_worker_step(int64_t *out_next_at_ms, reeve_worker *worker,
     reeve__error_clear(err);
     if (!worker)
         return reeve__fail(err, REEVE_E_USAGE, "worker is NULL");
+    if (worker->fork_count != reeve__fork_count())
+        return reeve__fail(err, REEVE_E_FORKED,
+                           "worker %s belongs to another process", worker->id);
     if (!worker->manual || worker->phase == REEVE__PHASE_NEW)
         return reeve__fail(err, REEVE_E_STATE,
                            "worker %s is not a started "
@@ -345,9 +351,10 @@ void reeve_worker_free(reeve_worker *worker) {
         return;
     reeve_env *env = worker->env;
     bool ours = worker->fork_count == reeve__fork_count();
-    if (ours)
+    if (ours) { /* lists that a parent's thread was changing are left alone */
         end_running(worker);
-    drop_deliveries(worker);
+        drop_deliveries(worker);
+    }
     close_brokers(worker);
     for (size_t i = 0; i < worker->handler_count; i++)
         reeve__free(env, worker->handlers[i].type);

@@ -67,6 +67,7 @@ struct reeve_delivery {
     bool resent;  /* its settle may have been stored already */
     int64_t extend_by_ns;
     int64_t timeout_by_ns; /* INT64_MAX = none */
+    bool deadline_first;   /* timeout_by_ns is the deadline, not the timeout */
     struct reeve_delivery *live_prev, *live_next;
     struct reeve_delivery *next;        /* in ready or in the outbox */
     struct reeve_delivery *cancel_next; /* in the list of cancellations */
@@ -115,8 +116,13 @@ enum reeve__phase {
     REEVE__PHASE_STOPPED = 4,
 };
 
+typedef reeve_rc (*reeve__open_fn)(reeve__broker **out, reeve_env *env,
+                                   const reeve__broker_options *options,
+                                   reeve_error *err);
+
 struct reeve_worker {
     reeve_env *env;
+    reeve__open_fn open_broker; /* how each thread gets its handle */
     uint32_t fork_count;
     char *url;
     char *prefix;
@@ -254,6 +260,8 @@ void reeve__fetch_scratch_dispose(reeve_worker *worker);
 int reeve__drain_step(reeve_worker *worker, int64_t now_ns);
 
 /* --- ticker.c, leases.c, timeouts.c, roles.c --- */
+/* The worker has stopped: no more calls to a broker that may be away. */
+bool reeve__tick_is_over(reeve_worker *worker);
 /* Runs every role that is due; returns when the next is. */
 int64_t reeve__tick_step(reeve_worker *worker, int64_t now_ns);
 void reeve__tick_run(void *worker);
