@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BATCH_MAX 10000
+#define BATCH_MAX 100000
 #define QUEUES_MAX 64
 
 typedef struct plan {

@@ -155,9 +155,9 @@ struct reeve_worker {
     reeve__wakefd event_wake;
 
     reeve__mutex mutex;
-    reeve__cond ready_cond; /* deliveries for executors and pollers */
+    reeve__cond ready_cond; /* deliveries for executors, events for pollers */
     reeve__cond tick_cond;
-    reeve__cond done_cond;
+    reeve__cond done_cond; /* a thread ended, or all has stopped */
 
     /* Guarded by mutex. */
     int phase;
@@ -186,6 +186,7 @@ struct reeve_worker {
     reeve__fetch_scratch scratch;
     bool bell_out;    /* a wait may be outstanding at the broker */
     bool orphans_due; /* a claim's reply was lost */
+    int64_t orphans_by_ns;
     int32_t failures_in_row;
     int64_t retry_by_ns;
 

@@ -210,3 +210,77 @@ def stalls(stage: Stage, rounds: int) -> None:
         max_s=round(max(waits), 2),
     )
     server.kill()
+
+
+def down(stage: Stage, rounds: int) -> None:
+    """SIGTERM while the server is away: the worker leaves, its tasks run later."""
+    waits = []
+    for _ in range(rounds):
+        server = stage.redis(appendonly="yes")
+        journal, acks = stage.path("journal"), stage.path("acks")
+        queues = ",".join(f"q{number}" for number in range(8))
+        options = {"url": server.url, "queues": queues, "lease_ms": 2000, "journal": journal}
+        worker = stage.worker(None, concurrency=8, work_us=300000, **options).ready()
+        stage.produce(url=server.url, queues=queues, count=8, acks=acks, max_crashes=-1)
+        stage.wait_runs(journal, 8)
+        server.kill()
+        start = time.monotonic()
+        worker.send(signal.SIGTERM)
+        worker.wait()
+        waits.append(time.monotonic() - start)
+        server.start()
+        heir = stage.worker(None, **options).ready()
+        stage.wait_empty(server.url)
+        heir.stop()
+        lost = stage.journal(journal).lost(stage.acks(acks))
+        server.kill()
+    stage.check(
+        "redis: a worker stops while its server is away",
+        # One call of 5 s in each thread, and 5 s for the last outcomes.
+        max(waits) <= 17 and not lost,
+        rounds=rounds,
+        lost=len(lost),
+        max_s=round(max(waits), 1),
+    )
+
+
+def full(stage: Stage, tasks: int) -> None:
+    """A server without memory refuses new tasks; workers still empty it."""
+    server = stage.redis(maxmemory="10mb", maxmemory_policy="noeviction")
+    journal, acks = stage.path("journal"), stage.path("acks")
+    producer = stage.start(
+        "e2e_producer", url=server.url, count=tasks, batch=20, payload_bytes=1000, acks=acks
+    )
+    producer.wait()
+    refused = producer.report()["given_up"]
+    worker = stage.worker(url=server.url, journal=journal).ready()
+    stage.wait_empty(server.url)
+    worker.stop()
+    stage.produce(url=server.url, label="after")
+    runs, ids = stage.journal(journal), stage.acks(acks)
+    stage.check(
+        "redis: a full server refuses, is emptied, takes tasks again",
+        refused > 0 and not runs.lost(ids) and runs.repeated_ends() == 0,
+        acked=len(ids),
+        refused=refused,
+        lost=len(runs.lost(ids)),
+        said=repr(producer.errors().splitlines()[0][:110]),
+    )
+    server.kill()
+
+
+def flushed(stage: Stage, tasks: int) -> None:
+    """SCRIPT FLUSH under load: scripts are loaded again, nobody notices."""
+    server = stage.redis()
+    journal, acks = stage.path("journal"), stage.path("acks")
+    workers = _workers(stage, server.url, journal)
+    producer = _producer(stage, server.url, "f", acks, tasks)
+    flushes = 0
+    while producer.process.poll() is None:
+        server.command("SCRIPT", "FLUSH")
+        flushes += 1
+        time.sleep(0.01)
+    stage.wait_empty(server.url)
+    _stop(workers)
+    _judge(stage, "redis: scripts flushed under load", journal, acks, flushes=flushes)
+    server.kill()
