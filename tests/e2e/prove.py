@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def main() -> int:
                 print(f"{name} on {broker}", flush=True)
             try:
                 done = prove(name, broker, args.build, args.rounds, args.short, args.json)
-            except (RuntimeError, TimeoutError, OSError) as error:
+            except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                 done = [Check(f"{name} on {broker}", False, {"error": str(error)})]
                 if not args.json:
                     print(f"  FAIL {error}", flush=True)

@@ -176,7 +176,7 @@ static void check_persistence(const reeve__engine *engine, reeve_bytes info,
 static void on_info(reeve__op_hello *op, reeve__engine *engine, size_t part,
                     const reeve__reply *reply) {
     if (reply->type != REEVE__REPLY_STRING) {
-        if (part == PART_SERVER) {
+        if (part == PART_SERVER && op->op.rc == REEVE_OK) {
             reeve__log(engine->env, REEVE_LOG_WARN,
                        "redis at %s refuses INFO: its version, role and "
                        "eviction policy are not checked",
