@@ -209,7 +209,7 @@ static reeve_rc reclaim_queues(size_t *out_count, reeve__broker *broker,
             if (rc)
                 return rc;
             *out_count += count;
-        } while (count == REEVE__TAKEOVER_COUNT_MAX);
+        } while (count);
         at += queue.size + 1;
     }
     return 0;

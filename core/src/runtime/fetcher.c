@@ -12,6 +12,9 @@
 #include "runtime/takeover.h"
 #include "runtime/worker.h"
 
+/* Orphans that could not be handed back are tried again after this. */
+#define ORPHANS_AGAIN_MS 250
+
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     reeve_env *env = worker->env;
@@ -266,7 +269,8 @@ static void book_turns(reeve_worker *worker, size_t turn_count,
                        now_ns);
 }
 
-/* The broker did not answer: it is left alone for a while. */
+/* The broker did not answer: it is left alone for a while. Holds:
+ * worker->mutex. */
 static void hold_off(reeve_worker *worker) {
     worker->failures_in_row++;
     int64_t delay_ms = reeve__reconnect_delay_ms(worker->failures_in_row,
@@ -334,7 +338,7 @@ static bool is_known(void *ctx, reeve_bytes queue, reeve_bytes id,
     return found;
 }
 
-/* Tries to; orphans_due stays when it cannot. */
+/* Tries to: orphans_due stays when it cannot. */
 static void return_orphans(reeve_worker *worker) {
     reeve_bytes self = reeve_bytes_of(worker->id);
     for (size_t q = 0; q < worker->queue_count; q++) {
@@ -347,7 +351,8 @@ static void return_orphans(reeve_worker *worker) {
                 reeve__log(worker->env, REEVE_LOG_WARN,
                            "worker %s: cannot look for unseen claims: %s",
                            worker->id, err.message);
-                hold_off(worker);
+                worker->orphans_by_ns =
+                    reeve__by_ns(worker->env, ORPHANS_AGAIN_MS);
                 return;
             }
             if (count)
@@ -358,7 +363,9 @@ static void return_orphans(reeve_worker *worker) {
         } while (count);
     }
     worker->orphans_due = false;
+    reeve__lock(&worker->mutex);
     worker->failures_in_row = 0;
+    reeve__unlock(&worker->mutex);
 }
 
 /* --- deciding ---------------------------------------------------------- */
@@ -387,6 +394,8 @@ static int64_t look_again_by(const reeve_worker *worker, int64_t now_ns) {
     int64_t outbox_ns = outbox_by(worker);
     if (outbox_ns < by_ns)
         by_ns = outbox_ns;
+    if (worker->orphans_due && worker->orphans_by_ns < by_ns)
+        by_ns = worker->orphans_by_ns;
     if (worker->phase == REEVE__PHASE_DRAIN && worker->drain_by_ns < by_ns)
         by_ns = worker->drain_by_ns;
     return by_ns;
@@ -394,17 +403,20 @@ static int64_t look_again_by(const reeve_worker *worker, int64_t now_ns) {
 
 /* After a failure the broker is left alone; a manual worker's caller decides
  * for himself when to ask again. */
-static bool is_held_off(const reeve_worker *worker) {
+static bool is_held_off(const reeve_worker *worker, int64_t now_ns) {
     return worker->failures_in_row && !worker->manual &&
-           reeve__mono_ns(worker->env) < worker->retry_by_ns;
+           now_ns < worker->retry_by_ns;
 }
 
 int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
-    /* Before new claims, or a claim that always fails would pile them up. */
-    if (worker->orphans_due && !is_held_off(worker))
-        return_orphans(worker);
-    bool held_off = is_held_off(worker);
     int64_t now_ns = reeve__mono_ns(worker->env);
+    bool held_off = is_held_off(worker, now_ns);
+    /* Before new claims, or a claim that always fails would pile them up. */
+    if (worker->orphans_due && !held_off &&
+        (worker->manual || now_ns >= worker->orphans_by_ns)) {
+        return_orphans(worker);
+        now_ns = reeve__mono_ns(worker->env);
+    }
     reeve__lock(&worker->mutex);
     int phase = reeve__drain_step(worker, now_ns);
     if (phase == REEVE__PHASE_STOPPED) {

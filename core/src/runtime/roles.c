@@ -22,15 +22,34 @@
 /* After a failure a role waits this long. */
 #define FAIL_PAUSE_MS 250
 
+static int64_t sooner(int64_t a_ns, int64_t b_ns) {
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
 static int64_t after_ms(int64_t now_ns, int64_t span_ms) {
     return reeve__add_sat(now_ns, reeve__mul_sat(span_ms, REEVE__MS_NS));
 }
 
-static void log_failure(reeve_worker *worker, const char *role,
-                        const char *queue, const reeve_error *err) {
+static void role_failed(reeve_worker *worker, const char *role,
+                        const char *queue, reeve_rc rc,
+                        const reeve_error *err) {
     reeve__log(worker->env, REEVE_LOG_WARN,
                "worker %s: %s of queue %s failed: %s", worker->id, role, queue,
                err->message);
+    if (reeve_code_class(rc) == REEVE_CLASS_RETRY)
+        worker->away_until_ns = reeve__by_ns(worker->env, FAIL_PAUSE_MS);
+}
+
+/* A broker that is away is not asked for one queue after the other: each would
+ * wait out its time, and leases and timeouts would wait with it. */
+static bool may_ask(reeve_worker *worker) {
+    return !reeve__tick_is_over(worker) &&
+           reeve__mono_ns(worker->env) >= worker->away_until_ns;
+}
+
+/* When a role that was cut short at now_ns or later goes on. */
+static int64_t back_by(const reeve_worker *worker, int64_t now_ns) {
+    return worker->away_until_ns > now_ns ? worker->away_until_ns : INT64_MAX;
 }
 
 /* When to ask again, from the queue's next due time (server ms, 0 = none). */
@@ -44,32 +63,32 @@ static int64_t promote_next(reeve_worker *worker, int64_t due_at_ms) {
     int64_t due_ns = reeve__mul_sat(due_at_ms - offset_ms, REEVE__MS_NS);
     if (due_ns < now_ns + PROMOTE_AGAIN_NS)
         due_ns = now_ns + PROMOTE_AGAIN_NS;
-    return due_ns < by_ns ? due_ns : by_ns;
+    return sooner(due_ns, by_ns);
 }
 
-/* Moves all that is due in one queue; returns when to ask again. */
+/* Moves what is due in one queue, within bounds; returns when to ask again. */
 static int64_t promote_queue(reeve_worker *worker, size_t index) {
     reeve__broker *broker = worker->tick_broker;
     reeve_bytes name = reeve_bytes_of(worker->queues[index].name);
     size_t moved = 0;
     int64_t due_at_ms = 0;
     reeve_error err = { 0 };
-    do {
-        if (broker->ops->promote(broker, name, PROMOTE_COUNT_MAX, &moved,
-                                 &due_at_ms, &err)) {
-            log_failure(worker, "promote", worker->queues[index].name, &err);
-            return after_ms(reeve__mono_ns(worker->env), FAIL_PAUSE_MS);
-        }
-    } while (moved == PROMOTE_COUNT_MAX);
+    reeve_rc rc = broker->ops->promote(broker, name, PROMOTE_COUNT_MAX, &moved,
+                                       &due_at_ms, &err);
+    if (rc) {
+        role_failed(worker, "promote", worker->queues[index].name, rc, &err);
+        return after_ms(reeve__mono_ns(worker->env), FAIL_PAUSE_MS);
+    }
     reeve__worker_note_time(worker, broker);
     worker->queues[index].next_due_at_ms = due_at_ms;
+    if (moved == PROMOTE_COUNT_MAX) /* the other roles come in between */
+        return reeve__mono_ns(worker->env);
     return promote_next(worker, due_at_ms);
 }
 
 int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns) {
     int64_t next_ns = INT64_MAX;
-    for (size_t q = 0; q < worker->queue_count && !reeve__tick_is_over(worker);
-         q++) {
+    for (size_t q = 0; q < worker->queue_count && may_ask(worker); q++) {
         reeve__worker_queue *queue = &worker->queues[q];
         reeve__lock(&worker->mutex);
         bool due = worker->manual || queue->promote_by_ns <= now_ns;
@@ -85,25 +104,27 @@ int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns) {
             by_ns = queue->promote_by_ns;
             reeve__unlock(&worker->mutex);
         }
-        if (by_ns < next_ns)
-            next_ns = by_ns;
+        next_ns = sooner(next_ns, by_ns);
     }
-    return next_ns;
+    return sooner(next_ns, back_by(worker, now_ns));
 }
 
 int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
     if (now_ns < worker->reclaim_by_ns)
         return worker->reclaim_by_ns;
-    for (size_t q = 0; q < worker->queue_count && !reeve__tick_is_over(worker);
-         q++) {
+    bool more = false;
+    for (size_t q = 0; q < worker->queue_count && may_ask(worker); q++) {
         size_t count = 0;
         reeve_error err = { 0 };
         reeve_bytes name = reeve_bytes_of(worker->queues[q].name);
-        if (reeve__takeover(&count, worker->tick_broker, name,
-                            (reeve_bytes){ 0 }, &worker->archive, &err))
-            log_failure(worker, "reclaim", worker->queues[q].name, &err);
+        reeve_rc rc =
+            reeve__takeover(&count, worker->tick_broker, name,
+                            (reeve_bytes){ 0 }, &worker->archive, &err);
+        if (rc)
+            role_failed(worker, "reclaim", worker->queues[q].name, rc, &err);
         if (!count)
             continue;
+        more = more || count == REEVE__TAKEOVER_COUNT_MAX;
         reeve__log(worker->env, REEVE_LOG_WARN,
                    "worker %s took over %zu tasks in queue %s whose leases had "
                    "lapsed",
@@ -112,32 +133,34 @@ int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
         worker->stats.reclaimed += (int64_t)count;
         reeve__unlock(&worker->mutex);
     }
+    int64_t every_ms =
+        more ? 0 : reeve__lease_reclaim_every_ms(worker->lease_ms);
     worker->reclaim_by_ns =
-        after_ms(reeve__mono_ns(worker->env),
-                 reeve__lease_reclaim_every_ms(worker->lease_ms));
+        sooner(after_ms(reeve__mono_ns(worker->env), every_ms),
+               back_by(worker, now_ns));
     return worker->reclaim_by_ns;
 }
 
 int64_t reeve__role_sweep(reeve_worker *worker, int64_t now_ns) {
     reeve__broker *broker = worker->tick_broker;
     int64_t next_ns = INT64_MAX;
-    for (size_t q = 0; q < worker->queue_count && !reeve__tick_is_over(worker);
-         q++) {
+    for (size_t q = 0; q < worker->queue_count && may_ask(worker); q++) {
         reeve__worker_queue *queue = &worker->queues[q];
         if (queue->sweep_by_ns <= now_ns) {
             size_t removed = 0;
             reeve_error err = { 0 };
-            if (broker->ops->sweep(broker, reeve_bytes_of(queue->name),
-                                   SWEEP_COUNT_MAX, &removed, &err))
-                log_failure(worker, "sweep", queue->name, &err);
+            reeve_rc rc =
+                broker->ops->sweep(broker, reeve_bytes_of(queue->name),
+                                   SWEEP_COUNT_MAX, &removed, &err);
+            if (rc)
+                role_failed(worker, "sweep", queue->name, rc, &err);
             bool more = removed >= SWEEP_COUNT_MAX;
             queue->sweep_by_ns =
                 after_ms(now_ns, more ? FAIL_PAUSE_MS / 10 : SWEEP_EVERY_MS);
         }
-        if (queue->sweep_by_ns < next_ns)
-            next_ns = queue->sweep_by_ns;
+        next_ns = sooner(next_ns, queue->sweep_by_ns);
     }
-    return next_ns;
+    return sooner(next_ns, back_by(worker, now_ns));
 }
 
 static void write_queues(reeve__buf *out, reeve_worker *worker) {
@@ -179,6 +202,8 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
 
 int64_t reeve__role_beat(reeve_worker *worker, int64_t now_ns) {
     if (now_ns >= worker->beat_by_ns) {
+        if (!may_ask(worker))
+            return back_by(worker, now_ns);
         reeve__beat_send(worker, false);
         worker->beat_by_ns = after_ms(now_ns, BEAT_EVERY_MS);
     }

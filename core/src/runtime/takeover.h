@@ -12,8 +12,8 @@
 
 /*
  * One step over one queue: with worker empty, tasks whose lease has lapsed; else
- * that worker's, lapsed or not. *out_count = tasks moved; call again while it is
- * REEVE__TAKEOVER_COUNT_MAX.
+ * that worker's, lapsed or not. *out_count = tasks moved; call again until it
+ * is 0.
  */
 reeve_rc reeve__takeover(size_t *out_count, reeve__broker *broker,
                          reeve_bytes queue, reeve_bytes worker,

@@ -167,6 +167,7 @@ static void abandon_start(reeve_worker *worker) {
     worker->tick_ends = true;
     reeve__broadcast(&worker->tick_cond);
     reeve__broadcast(&worker->ready_cond);
+    reeve__broadcast(&worker->done_cond);
     reeve__wakefd_ring(&worker->control_wake);
     reeve__unlock(&worker->mutex);
 }
@@ -284,6 +285,7 @@ reeve_rc reeve_worker_step(int64_t *out_next_at_ms, reeve_worker *worker,
     reeve_rc rc = reeve__weights_read(worker, worker->fetch_broker, err);
     if (rc)
         return rc;
+    worker->away_until_ns = 0; /* the caller says when to ask again */
     fetch_all(worker); /* settles first, so that promote sees the retries */
     (void)reeve__tick_step(worker, reeve__mono_ns(worker->env));
     fetch_all(worker);

@@ -193,6 +193,7 @@ struct reeve_worker {
     /* The ticker's own. */
     int64_t reclaim_by_ns;
     int64_t beat_by_ns;
+    int64_t away_until_ns; /* the broker did not answer: not asked before */
 };
 
 /* --- worker.c --- */
