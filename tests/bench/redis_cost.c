@@ -91,7 +91,8 @@ static store store_new(size_t count) {
         exit(1);
     }
     for (size_t i = 0; i < count; i++) {
-        snprintf(made.ids[i], 40, "0194%08x-7abc-8def-0123456789ab", (unsigned)i);
+        snprintf(made.ids[i], 40, "0194%08x-7abc-8def-0123456789ab",
+                 (unsigned)i);
         made.ids[i][36] = '\0';
         made.items[i] = (reeve__enqueue_item){
             .queue = { "bench", 5 },
@@ -288,8 +289,7 @@ static figures measure(const store *all, size_t batch) {
     enqueue_all(all, batch, lanes);
     int64_t half_ns = reeve__mono_ns(NULL) - start_ns;
     found.enqueue_us = (server_cpu_s() - cpu) * per;
-    found.bytes =
-        (info("memory", "used_memory") - memory) / (double)run.tasks;
+    found.bytes = (info("memory", "used_memory") - memory) / (double)run.tasks;
     cpu = server_cpu_s();
     start_ns = reeve__mono_ns(NULL);
     turn_all(batch, lanes);

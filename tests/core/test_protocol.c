@@ -149,7 +149,8 @@ static void hello_greets_and_passes(void **state) {
     uint64_t op;
     assert_int_equal(reeve_protocol_hello(&op, protocol, NULL), 0);
     const char *text = said(protocol);
-    assert_ptr_equal(strstr(text, "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n"), text);
+    assert_ptr_equal(strstr(text, "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n"),
+                     text);
     assert_non_null(strstr(text, "SETNAME"));
     stream reply = { .size = 0 };
     add(&reply, "+OK\r\n");
@@ -440,10 +441,10 @@ static void what_is_refused_says_nothing(void **state) {
     assert_int_equal(
         reeve_protocol_enqueue(&op, protocol, args, 2, false, &err),
         REEVE_E_INVALID);
-    assert_int_equal(
-        reeve_protocol_turn(&op, protocol, reeve_bytes_of("no good"), NULL, 0, 1,
-                            1000, reeve_bytes_of("w"), &err),
-        REEVE_E_INVALID);
+    assert_int_equal(reeve_protocol_turn(&op, protocol,
+                                         reeve_bytes_of("no good"), NULL, 0, 1,
+                                         1000, reeve_bytes_of("w"), &err),
+                     REEVE_E_INVALID);
     assert_int_equal(reeve_protocol_output(protocol).size, 0);
     assert_int_equal(reeve_protocol_pending(protocol), 0);
     reeve_protocol_free(protocol);

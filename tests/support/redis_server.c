@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,10 +21,38 @@
 
 #define START_TRIES 10000
 
+#define SERVERS_MAX 32
+
+/* A test that fails half-way leaves no server behind. */
+static pid_t running[SERVERS_MAX];
+
+static void kill_all(void) {
+    for (size_t i = 0; i < SERVERS_MAX; i++) {
+        if (running[i] > 0) {
+            kill(running[i], SIGKILL);
+        }
+    }
+}
+
+static void remember(pid_t from, pid_t to) {
+    static int registered;
+    if (!registered) {
+        registered = 1;
+        atexit(kill_all);
+    }
+    for (size_t i = 0; i < SERVERS_MAX; i++) {
+        if (running[i] == from) {
+            running[i] = to;
+            return;
+        }
+    }
+}
+
 /* Ends the test with a message, also under NDEBUG. */
 static void need(int good, const char *what) {
     if (!good) {
         fprintf(stderr, "redis_server: %s: %s\n", what, strerror(errno));
+        kill_all();
         abort();
     }
 }
@@ -53,9 +82,22 @@ void redis_server_again(redis_server *server) {
     snprintf(port, sizeof(port), "%d", server->port);
     snprintf(parent, sizeof(parent), "%d", (int)getpid());
     const char *const fixed[] = {
-        program ? program : "redis-server", "--port", port, "--bind",
-        "127.0.0.1", "--unixsocket", server->socket, "--dir", server->dir,
-        "--save", "", "--daemonize", "no", "--logfile", "server.log", NULL,
+        program ? program : "redis-server",
+        "--port",
+        port,
+        "--bind",
+        "127.0.0.1",
+        "--unixsocket",
+        server->socket,
+        "--dir",
+        server->dir,
+        "--save",
+        "",
+        "--daemonize",
+        "no",
+        "--logfile",
+        "server.log",
+        NULL,
     };
     char *argv[48];
     size_t count = 0;
@@ -69,9 +111,14 @@ void redis_server_again(redis_server *server) {
     server->pid = fork();
     need(server->pid >= 0, "fork");
     if (server->pid == 0) {
+        /* Whoever reads the test's output must not wait for the server. */
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        dup2(null, 2);
         execvp(argv[0], argv);
         _exit(127);
     }
+    remember(0, server->pid);
     for (size_t i = 0; i < count; i++) {
         free(argv[i]);
     }
@@ -126,6 +173,7 @@ void redis_server_kill(redis_server *server) {
     if (server->pid > 0) {
         kill(server->pid, SIGKILL);
         waitpid(server->pid, NULL, 0);
+        remember(server->pid, 0);
     }
     server->pid = 0;
 }

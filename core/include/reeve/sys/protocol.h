@@ -60,11 +60,11 @@ typedef struct reeve_protocol_settle {
                          (to the front) or ARCHIVED */
     reeve_bytes id;
     int64_t token;
-    int32_t priority; /* 0 … 9, of the task */
-    int32_t done;     /* 1: counts as done */
-    int32_t failed;   /* 1: counts as a failed run */
-    int32_t last;     /* 1: no other task of this token is unsettled */
-    int64_t delay_ms; /* RETRY, SCHEDULED */
+    int32_t priority;      /* 0 … 9, of the task */
+    int32_t done;          /* 1: counts as done */
+    int32_t failed;        /* 1: counts as a failed run */
+    int32_t last;          /* 1: no other task of this token is unsettled */
+    int64_t delay_ms;      /* RETRY, SCHEDULED */
     int64_t retention_ms;  /* COMPLETED, ARCHIVED; REEVE_NEVER = for ever */
     int64_t archive_count; /* ARCHIVED: bound of the archive; 0 = none */
     reeve_bytes envelope;  /* rewritten; empty = unchanged */
@@ -169,8 +169,8 @@ REEVE_EXTERN reeve_rc reeve_protocol_enqueue(uint64_t *out_op,
 /* Settles, then claims up to claim_max for worker, in one queue. */
 REEVE_EXTERN reeve_rc reeve_protocol_turn(
     uint64_t *out_op, reeve_protocol *protocol, reeve_bytes queue,
-    const reeve_protocol_settle *settles, size_t settle_count,
-    size_t claim_max, int64_t lease_ms, reeve_bytes worker, reeve_error *err);
+    const reeve_protocol_settle *settles, size_t settle_count, size_t claim_max,
+    int64_t lease_ms, reeve_bytes worker, reeve_error *err);
 /* Renews leases to lease_ms from now. */
 REEVE_EXTERN reeve_rc reeve_protocol_extend(uint64_t *out_op,
                                             reeve_protocol *protocol,

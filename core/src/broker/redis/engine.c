@@ -49,14 +49,14 @@ void reeve__op_malformed(reeve__op *op, const reeve__engine *engine,
 static bool ring_grow(reeve__engine *engine) {
     size_t capacity = engine->ring_capacity * 2;
     capacity = capacity < RING_MIN ? RING_MIN : capacity;
-    reeve__expected *ring =
-        reeve__calloc(engine->env, capacity, sizeof(*ring));
+    reeve__expected *ring = reeve__calloc(engine->env, capacity, sizeof(*ring));
     if (!ring) {
         return false;
     }
     for (size_t i = 0; i < engine->ring_count; i++) {
-        ring[i] = engine->ring[(engine->ring_first + i) &
-                               (engine->ring_capacity - 1)];
+        ring[i] =
+            engine
+                ->ring[(engine->ring_first + i) & (engine->ring_capacity - 1)];
     }
     reeve__free(engine->env, engine->ring);
     engine->ring = ring;
@@ -124,8 +124,7 @@ static void fail_by_reply(reeve__op *op, const reeve__engine *engine,
 }
 
 /* A script that the server lost: once more, in full. */
-static bool send_again(reeve__engine *engine,
-                       const reeve__expected *expected,
+static bool send_again(reeve__engine *engine, const reeve__expected *expected,
                        const reeve__reply *reply) {
     if (expected->script < 0 || expected->in_full ||
         reeve__reply_error_of(reply) != REEVE__REPLY_NOSCRIPT) {

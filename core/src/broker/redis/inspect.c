@@ -42,8 +42,8 @@ reeve_rc reeve__redis_list(reeve__broker *broker, reeve_bytes queue,
             rc = reeve__op_result(&call.op, err);
         }
         if (rc == REEVE_OK) {
-            rc = reeve__call_list_rows(&call, engine, state, out_cursor,
-                                       on_row, ctx, err);
+            rc = reeve__call_list_rows(&call, engine, state, out_cursor, on_row,
+                                       ctx, err);
         }
         reeve__call_dispose(&call);
     }
@@ -210,9 +210,8 @@ static void sort_reply(reeve__reply *reply, size_t width) {
     }
 }
 
-reeve_rc reeve__redis_weights(reeve__broker *broker,
-                              reeve__weight_fn on_weight, void *ctx,
-                              reeve_error *err) {
+reeve_rc reeve__redis_weights(reeve__broker *broker, reeve__weight_fn on_weight,
+                              void *ctx, reeve_error *err) {
     reeve_rc rc;
     reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
     if (!redis) {
@@ -247,9 +246,8 @@ static int64_t age_of(reeve_env *env, reeve_bytes body, int64_t now_at_ms) {
         reeve__envelope_decode(&envelope, env, body, &ignored) < 0) {
         return 0;
     }
-    int64_t age_ms = envelope.enqueued_at_ms > 0
-                         ? now_at_ms - envelope.enqueued_at_ms
-                         : 0;
+    int64_t age_ms =
+        envelope.enqueued_at_ms > 0 ? now_at_ms - envelope.enqueued_at_ms : 0;
     reeve__envelope_dispose(&envelope);
     return age_ms;
 }
@@ -278,8 +276,7 @@ static int32_t weight_of(const reeve__reply *weights, reeve_bytes queue) {
 
 /* Counts and size of one queue in one flight. */
 static reeve_rc read_queue(reeve_queue_info *out, reeve__redis *redis,
-                           reeve_bytes queue, int64_t by_ns,
-                           reeve_error *err) {
+                           reeve_bytes queue, int64_t by_ns, reeve_error *err) {
     reeve__engine *engine = &redis->main.engine;
     reeve__call tally, size = { .reply = NULL };
     reeve_rc rc = reeve__link_connect(&redis->main, by_ns, -1, err);
@@ -311,8 +308,7 @@ static reeve_rc read_queue(reeve_queue_info *out, reeve__redis *redis,
             .archived = numbers[6],
             .done_total = numbers[7],
             .failed_total = numbers[8],
-            .latency_ms =
-                latency_of(redis->base.env, tally.reply, numbers[0]),
+            .latency_ms = latency_of(redis->base.env, tally.reply, numbers[0]),
             .size_bytes = refused ? 0 : size.reply->integer,
             .paused = (int32_t)numbers[9],
         };

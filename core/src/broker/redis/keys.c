@@ -46,8 +46,8 @@ static void argument_begin(reeve__buf *out, size_t size) {
 static void queue_key_add(reeve__buf *out, reeve_bytes prefix,
                           reeve_bytes queue, const char *name, size_t name_size,
                           reeve_bytes rest) {
-    argument_begin(out, prefix.size + 2 + queue.size + 2 + name_size +
-                            rest.size);
+    argument_begin(out,
+                   prefix.size + 2 + queue.size + 2 + name_size + rest.size);
     reeve__buf_add_bytes(out, prefix);
     reeve__buf_add(out, ":{", 2);
     reeve__buf_add_bytes(out, queue);

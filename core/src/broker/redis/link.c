@@ -64,9 +64,8 @@ reeve_rc reeve__link_connect(reeve__link *link, int64_t by_ns, int wake_fd,
         return REEVE_OK;
     }
     reeve__conn *conn = NULL;
-    reeve_rc rc = reeve__route_conn(&conn, link->route,
-                                    (reeve_bytes){ NULL, 0 }, by_ns, wake_fd,
-                                    err);
+    reeve_rc rc = reeve__route_conn(
+        &conn, link->route, (reeve_bytes){ NULL, 0 }, by_ns, wake_fd, err);
     if (rc == REEVE_OK) {
         link->conn = conn;
     }

@@ -16,9 +16,9 @@
 static const uint8_t plain_keys[] = { REEVE__KEY_TASKS, REEVE__KEY_PENDING,
                                       REEVE__KEY_BELL };
 static const uint8_t any_keys[] = {
-    REEVE__KEY_TASKS,     REEVE__KEY_PENDING,  REEVE__KEY_RANKED,
-    REEVE__KEY_SCHEDULED, REEVE__KEY_META,     REEVE__KEY_BELL,
-    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,    REEVE__KEY_COMPLETED,
+    REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
+    REEVE__KEY_SCHEDULED, REEVE__KEY_META,    REEVE__KEY_BELL,
+    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,   REEVE__KEY_COMPLETED,
     REEVE__KEY_ARCHIVED,
 };
 
@@ -76,8 +76,7 @@ static void send_plain(reeve__op_enqueue *op, reeve__engine *engine,
     reeve__enqueue_item **items = op->items + chunk->first;
     reeve__engine_script(engine, &op->op, part, REEVE__SCRIPT_ENQUEUE,
                          sizeof(plain_keys), chunk->count * 2);
-    reeve__engine_keys(engine, items[0]->queue, plain_keys,
-                       sizeof(plain_keys));
+    reeve__engine_keys(engine, items[0]->queue, plain_keys, sizeof(plain_keys));
     for (size_t i = 0; i < chunk->count; i++) {
         reeve__cmd_bytes(&engine->out, items[i]->id);
         reeve__cmd_bytes(&engine->out, items[i]->envelope);

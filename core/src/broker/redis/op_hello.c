@@ -235,8 +235,7 @@ static void on_refused(reeve__op_hello *op, const reeve__engine *engine,
     int32_t error = reeve__reply_error_of(reply);
     if (part == PART_AUTH && error != REEVE__REPLY_BUSY) {
         fail(op, REEVE_E_AUTH, "redis at %s refused the %s: %.*s",
-             engine->label,
-             op->options->user ? "user or password" : "password",
+             engine->label, op->options->user ? "user or password" : "password",
              shown(reply->bytes), reply->bytes.data);
         return;
     }

@@ -15,35 +15,35 @@ static const uint8_t promote_keys[] = {
     REEVE__KEY_BELL,    REEVE__KEY_SCHEDULED, REEVE__KEY_RETRY,
 };
 static const uint8_t sweep_keys[] = {
-    REEVE__KEY_TASKS,  REEVE__KEY_COMPLETED, REEVE__KEY_ARCHIVED,
-    REEVE__KEY_RESULTS, REEVE__KEY_ACTIVE,   REEVE__KEY_LEASES,
-    REEVE__KEY_CLAIMS, REEVE__KEY_META,
+    REEVE__KEY_TASKS,   REEVE__KEY_COMPLETED, REEVE__KEY_ARCHIVED,
+    REEVE__KEY_RESULTS, REEVE__KEY_ACTIVE,    REEVE__KEY_LEASES,
+    REEVE__KEY_CLAIMS,  REEVE__KEY_META,
 };
 static const uint8_t ring_keys[] = { REEVE__KEY_BELL };
 static const uint8_t pause_keys[] = { REEVE__KEY_META, REEVE__KEY_BELL,
                                       REEVE__KEY_PENDING, REEVE__KEY_RANKED };
 static const uint8_t count_keys[] = {
-    REEVE__KEY_PENDING, REEVE__KEY_RANKED,    REEVE__KEY_ACTIVE,
-    REEVE__KEY_SCHEDULED, REEVE__KEY_RETRY,   REEVE__KEY_COMPLETED,
-    REEVE__KEY_ARCHIVED, REEVE__KEY_META,     REEVE__KEY_TASKS,
+    REEVE__KEY_PENDING,   REEVE__KEY_RANKED, REEVE__KEY_ACTIVE,
+    REEVE__KEY_SCHEDULED, REEVE__KEY_RETRY,  REEVE__KEY_COMPLETED,
+    REEVE__KEY_ARCHIVED,  REEVE__KEY_META,   REEVE__KEY_TASKS,
 };
 static const uint8_t list_keys[] = {
-    REEVE__KEY_TASKS,  REEVE__KEY_PENDING,   REEVE__KEY_RANKED,
-    REEVE__KEY_SCHEDULED, REEVE__KEY_META,   REEVE__KEY_DEAD,
-    REEVE__KEY_ACTIVE, REEVE__KEY_RETRY,     REEVE__KEY_COMPLETED,
-    REEVE__KEY_ARCHIVED, REEVE__KEY_LEASES,  REEVE__KEY_CLAIMS,
+    REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
+    REEVE__KEY_SCHEDULED, REEVE__KEY_META,    REEVE__KEY_DEAD,
+    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,   REEVE__KEY_COMPLETED,
+    REEVE__KEY_ARCHIVED,  REEVE__KEY_LEASES,  REEVE__KEY_CLAIMS,
     REEVE__KEY_RESULTS,
 };
 static const uint8_t find_keys[] = {
-    REEVE__KEY_TASKS,     REEVE__KEY_RANKED,   REEVE__KEY_SCHEDULED,
-    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,    REEVE__KEY_COMPLETED,
-    REEVE__KEY_ARCHIVED,  REEVE__KEY_CLAIMS,   REEVE__KEY_RESULTS,
+    REEVE__KEY_TASKS,    REEVE__KEY_RANKED, REEVE__KEY_SCHEDULED,
+    REEVE__KEY_ACTIVE,   REEVE__KEY_RETRY,  REEVE__KEY_COMPLETED,
+    REEVE__KEY_ARCHIVED, REEVE__KEY_CLAIMS, REEVE__KEY_RESULTS,
 };
 static const uint8_t act_keys[] = {
-    REEVE__KEY_TASKS,     REEVE__KEY_PENDING,  REEVE__KEY_RANKED,
-    REEVE__KEY_SCHEDULED, REEVE__KEY_META,     REEVE__KEY_BELL,
-    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,    REEVE__KEY_COMPLETED,
-    REEVE__KEY_ARCHIVED,  REEVE__KEY_RESULTS,  REEVE__KEY_DEAD,
+    REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
+    REEVE__KEY_SCHEDULED, REEVE__KEY_META,    REEVE__KEY_BELL,
+    REEVE__KEY_ACTIVE,    REEVE__KEY_RETRY,   REEVE__KEY_COMPLETED,
+    REEVE__KEY_ARCHIVED,  REEVE__KEY_RESULTS, REEVE__KEY_DEAD,
 };
 
 static size_t clamp(size_t value, size_t most) {
@@ -232,8 +232,7 @@ static void act_send(reeve__op *base, reeve__engine *engine, size_t first) {
     for (size_t i = first; i < first + count; i++) {
         const reeve__act *act = &op->acts[i];
         int32_t to_state = REEVE_STATE_NONE;
-        bool legal =
-            reeve__act_target(&to_state, act->action, act->from_state);
+        bool legal = reeve__act_target(&to_state, act->action, act->from_state);
         reeve__cmd_bytes(&engine->out, act->id);
         /* No task is ever active here: an illegal move finds no match. */
         reeve__cmd_int(&engine->out,

@@ -137,8 +137,7 @@ static size_t listed(const reeve__op_reclaim *op) {
 
 static const reeve__reply *listed_at(const reeve__op_reclaim *op,
                                      size_t index) {
-    return &op->call.reply
-                ->elements[RECLAIM_HEAD + index * RECLAIM_FIELDS];
+    return &op->call.reply->elements[RECLAIM_HEAD + index * RECLAIM_FIELDS];
 }
 
 static bool rows_are_good(const reeve__op_reclaim *op) {
@@ -219,9 +218,8 @@ reeve_rc reeve__op_reclaim_deliver(reeve__op_reclaim *op,
     reeve_rc rc = REEVE_OK;
     for (size_t i = 0; i < listed(op) && rc == REEVE_OK; i++) {
         const reeve__reply *fields = listed_at(op, i);
-        const reeve__reply *body =
-            reeve__reply_at(op->bodies[i / REEVE__BODIES_CHUNK],
-                            i % REEVE__BODIES_CHUNK);
+        const reeve__reply *body = reeve__reply_at(
+            op->bodies[i / REEVE__BODIES_CHUNK], i % REEVE__BODIES_CHUNK);
         int64_t token = 0, lease_ms = 0, priority = REEVE_PRIORITY_DEFAULT;
         reeve__reply_int(&token, &fields[1]);
         reeve__reply_int(&lease_ms, &fields[3]);

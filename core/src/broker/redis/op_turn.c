@@ -26,13 +26,13 @@
 
 struct reeve__turn_part {
     size_t turn;
-    bool settle;    /* settle.lua, else turn.lua */
-    size_t first;   /* in order */
+    bool settle;  /* settle.lua, else turn.lua */
+    size_t first; /* in order */
     size_t count;
     size_t drop_first; /* turn.lua: moved settles that may end a token */
     size_t drop_count;
     size_t claim;
-    bool last; /* the queue's last claim: reports what is left */
+    bool last;     /* the queue's last claim: reports what is left */
     size_t ids_at; /* in reply, after a claim */
     size_t claimed;
     reeve__reply *reply;
@@ -40,16 +40,16 @@ struct reeve__turn_part {
 };
 
 static const uint8_t turn_keys[] = {
-    REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
-    REEVE__KEY_ACTIVE,    REEVE__KEY_LEASES,  REEVE__KEY_CLAIMS,
-    REEVE__KEY_META,      REEVE__KEY_BELL,    REEVE__KEY_SCHEDULED,
-    REEVE__KEY_RETRY,     REEVE__KEY_DEAD,
+    REEVE__KEY_TASKS,  REEVE__KEY_PENDING, REEVE__KEY_RANKED,
+    REEVE__KEY_ACTIVE, REEVE__KEY_LEASES,  REEVE__KEY_CLAIMS,
+    REEVE__KEY_META,   REEVE__KEY_BELL,    REEVE__KEY_SCHEDULED,
+    REEVE__KEY_RETRY,  REEVE__KEY_DEAD,
 };
 static const uint8_t settle_keys[] = {
-    REEVE__KEY_TASKS,     REEVE__KEY_PENDING,  REEVE__KEY_RANKED,
-    REEVE__KEY_ACTIVE,    REEVE__KEY_META,     REEVE__KEY_BELL,
-    REEVE__KEY_SCHEDULED, REEVE__KEY_RETRY,    REEVE__KEY_COMPLETED,
-    REEVE__KEY_ARCHIVED,  REEVE__KEY_RESULTS,  REEVE__KEY_DEAD,
+    REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
+    REEVE__KEY_ACTIVE,    REEVE__KEY_META,    REEVE__KEY_BELL,
+    REEVE__KEY_SCHEDULED, REEVE__KEY_RETRY,   REEVE__KEY_COMPLETED,
+    REEVE__KEY_ARCHIVED,  REEVE__KEY_RESULTS, REEVE__KEY_DEAD,
 };
 static const uint8_t tasks_key[] = { REEVE__KEY_TASKS };
 
@@ -120,8 +120,8 @@ static void send_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
                          sizeof(turn_keys), 7 + part->count + runs * 3);
     reeve__engine_keys(engine, turn->queue, turn_keys, sizeof(turn_keys));
     /* No worker is "-": a claim's first word. */
-    reeve__cmd_bytes(&engine->out, op->worker.size > 0 ? op->worker
-                                                       : reeve_bytes_of("-"));
+    reeve__cmd_bytes(&engine->out,
+                     op->worker.size > 0 ? op->worker : reeve_bytes_of("-"));
     reeve__cmd_int(&engine->out, (int64_t)part->claim);
     reeve__cmd_int(&engine->out, turn->lease_ms);
     reeve__cmd_int(&engine->out, part->claim <= INLINE_MAX);
@@ -260,8 +260,8 @@ static void turn_on_reply(reeve__op *base, reeve__engine *engine, size_t index,
     reeve__turn_part *part = &op->parts[index];
     if (part->settle) {
         if ((*reply)->type != REEVE__REPLY_ARRAY ||
-            !read_lost(op->order + part->first, part->count,
-                       (*reply)->elements, (*reply)->count)) {
+            !read_lost(op->order + part->first, part->count, (*reply)->elements,
+                       (*reply)->count)) {
             reeve__op_malformed(base, engine, "settle");
         }
         return;
@@ -280,8 +280,8 @@ static void turn_on_reply(reeve__op *base, reeve__engine *engine, size_t index,
 static reeve__turn_part *part_add(reeve__op_turn *op) {
     if (op->part_count == op->part_capacity) {
         size_t capacity = op->part_capacity ? op->part_capacity * 2 : 4;
-        reeve__turn_part *parts = reeve__realloc(
-            op->env, op->parts, capacity * sizeof(*parts));
+        reeve__turn_part *parts =
+            reeve__realloc(op->env, op->parts, capacity * sizeof(*parts));
         if (!parts) {
             return NULL;
         }
@@ -454,9 +454,8 @@ static reeve_bytes body_of(const reeve__turn_part *part, bool priorities,
         body = reeve__reply_at(part->bodies[i / REEVE__BODIES_CHUNK],
                                i % REEVE__BODIES_CHUNK);
     }
-    return body && body->type == REEVE__REPLY_STRING
-               ? body->bytes
-               : (reeve_bytes){ NULL, 0 };
+    return body && body->type == REEVE__REPLY_STRING ? body->bytes
+                                                     : (reeve_bytes){ NULL, 0 };
 }
 
 static reeve_rc deliver_part(const reeve__op_turn *op,

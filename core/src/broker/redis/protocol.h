@@ -44,7 +44,7 @@ typedef struct reeve__job {
 } reeve__job;
 
 struct reeve_protocol {
-    reeve_env *env; /* referenced */
+    reeve_env *env;   /* referenced */
     char *strings[5]; /* prefix, user, password, client_name, label */
     reeve__engine engine;
     reeve__hello_options hello;

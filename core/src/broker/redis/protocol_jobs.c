@@ -88,8 +88,8 @@ static void send_directory(reeve_protocol *protocol, reeve__job *job) {
     reeve__engine *engine = &protocol->engine;
     size_t queues = 1;
     for (size_t i = 1; i < job->count; i++) {
-        queues += !reeve__bytes_equal(job->order[i]->queue,
-                                      job->order[i - 1]->queue);
+        queues +=
+            !reeve__bytes_equal(job->order[i]->queue, job->order[i - 1]->queue);
     }
     reeve__call_begin_command(&job->directory, engine, 2 + queues);
     reeve__cmd_text(&engine->out, "SADD");
@@ -136,8 +136,8 @@ reeve_rc reeve_protocol_enqueue(uint64_t *out_op, reeve_protocol *protocol,
     }
     if (rc == REEVE_OK) {
         reeve__enqueue_sort(job->order, count);
-        size_t taken = reeve__op_enqueue_take(&job->op.enqueue, job->order,
-                                              count, resent);
+        size_t taken =
+            reeve__op_enqueue_take(&job->op.enqueue, job->order, count, resent);
         if (taken < count) {
             rc = reeve__fail(err, REEVE_E_TOO_BIG,
                              "%zu of %zu tasks fit into one operation", taken,
@@ -175,9 +175,8 @@ static reeve_rc take_settle(reeve_protocol *protocol, reeve__job *job,
                             const reeve_protocol_settle *given,
                             reeve_error *err) {
     reeve_protocol_settle settle;
-    reeve_rc rc =
-        reeve__struct_load(&settle, sizeof(settle), sizeof(settle), given,
-                           "reeve_protocol_settle", err);
+    reeve_rc rc = reeve__struct_load(&settle, sizeof(settle), sizeof(settle),
+                                     given, "reeve_protocol_settle", err);
     if (rc < 0) {
         return rc;
     }
@@ -354,8 +353,8 @@ static void finish_extend(reeve__job *job) {
 
 /* A job on one queue, whose names are checked and kept. */
 static reeve_rc queue_job(reeve__job **out, reeve_protocol *protocol,
-                          int32_t kind, reeve_bytes *queue,
-                          reeve_bytes *worker, reeve_error *err) {
+                          int32_t kind, reeve_bytes *queue, reeve_bytes *worker,
+                          reeve_error *err) {
     *out = NULL;
     reeve_rc rc = reeve__name_check("queue", *queue, err);
     if (rc == REEVE_OK && worker->size > 0) {
@@ -377,8 +376,8 @@ reeve_rc reeve_protocol_promote(uint64_t *out_op, reeve_protocol *protocol,
                                 reeve_error *err) {
     reeve__job *job;
     reeve_bytes nobody = { NULL, 0 };
-    reeve_rc rc = queue_job(&job, protocol, REEVE_PROTOCOL_PROMOTE, &queue,
-                            &nobody, err);
+    reeve_rc rc =
+        queue_job(&job, protocol, REEVE_PROTOCOL_PROMOTE, &queue, &nobody, err);
     if (rc < 0) {
         return rc;
     }
@@ -391,8 +390,8 @@ reeve_rc reeve_protocol_reclaim(uint64_t *out_op, reeve_protocol *protocol,
                                 reeve_bytes queue, reeve_bytes worker,
                                 size_t max, reeve_error *err) {
     reeve__job *job;
-    reeve_rc rc = queue_job(&job, protocol, REEVE_PROTOCOL_RECLAIM, &queue,
-                            &worker, err);
+    reeve_rc rc =
+        queue_job(&job, protocol, REEVE_PROTOCOL_RECLAIM, &queue, &worker, err);
     if (rc < 0) {
         return rc;
     }
@@ -404,9 +403,9 @@ reeve_rc reeve_protocol_reclaim(uint64_t *out_op, reeve_protocol *protocol,
 
 static reeve_rc finish_reclaim(reeve_protocol *protocol, reeve__job *job,
                                reeve_error *err) {
-    reeve_rc rc = reeve__op_reclaim_deliver(
-        &job->op.reclaim, &protocol->engine, &job->result.next_at_ms, add_row,
-        job, err);
+    reeve_rc rc =
+        reeve__op_reclaim_deliver(&job->op.reclaim, &protocol->engine,
+                                  &job->result.next_at_ms, add_row, job, err);
     show_rows(job);
     return rc;
 }

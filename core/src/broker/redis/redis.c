@@ -29,7 +29,8 @@ int64_t reeve__redis_by_ns(const reeve__redis *redis) {
 bool reeve__names_has(const reeve__buf *names, reeve_bytes name) {
     for (size_t at = 0; at < names->size;) {
         size_t size = strlen(names->data + at);
-        if (size == name.size && memcmp(names->data + at, name.data, size) == 0) {
+        if (size == name.size &&
+            memcmp(names->data + at, name.data, size) == 0) {
             return true;
         }
         at += size + 1;

@@ -29,7 +29,7 @@ typedef struct reeve__redis {
 
     reeve__buf known; /* queues in the directory: name '\0' name '\0' … */
     int64_t known_connects; /* of the connection that put them there */
-    bool unsure; /* a turn was lost: its settles may have happened */
+    bool unsure;            /* a turn was lost: its settles may have happened */
     bool workers_swept;
     int64_t workers_swept_by_ns;
 
@@ -136,8 +136,7 @@ reeve_rc reeve__redis_pause(reeve__broker *broker, reeve_bytes queue,
                             bool paused, reeve_error *err);
 reeve_rc reeve__redis_set_weight(reeve__broker *broker, reeve_bytes queue,
                                  int32_t weight, reeve_error *err);
-reeve_rc reeve__redis_weights(reeve__broker *broker,
-                              reeve__weight_fn on_weight, void *ctx,
-                              reeve_error *err);
+reeve_rc reeve__redis_weights(reeve__broker *broker, reeve__weight_fn on_weight,
+                              void *ctx, reeve_error *err);
 
 #endif

@@ -24,9 +24,8 @@ static size_t register_all(reeve__redis *redis, reeve__call *calls,
     for (size_t i = 0; i < op->chunk_count; i++) {
         reeve_bytes queue = op->items[op->chunks[i].first]->queue;
         bool repeated =
-            i > 0 &&
-            reeve__bytes_equal(queue,
-                               op->items[op->chunks[i - 1].first]->queue);
+            i > 0 && reeve__bytes_equal(
+                         queue, op->items[op->chunks[i - 1].first]->queue);
         if (!repeated && reeve__redis_register(redis, &calls[count], queue)) {
             calls[count++].queue = queue;
         }
@@ -173,8 +172,7 @@ reeve_rc reeve__redis_turn(reeve__broker *broker, reeve__turn *turns,
 /* ---- leases and maintenance ---------------------------------------------- */
 
 reeve_rc reeve__redis_extend(reeve__broker *broker, reeve__lease_ref *refs,
-                             size_t count, int64_t lease_ms,
-                             reeve_error *err) {
+                             size_t count, int64_t lease_ms, reeve_error *err) {
     reeve_rc rc;
     reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
     if (!redis || count == 0) {
@@ -266,8 +264,7 @@ reeve_rc reeve__redis_reclaim(reeve__broker *broker, reeve_bytes queue,
 }
 
 reeve_rc reeve__redis_sweep(reeve__broker *broker, reeve_bytes queue,
-                            size_t max, size_t *out_removed,
-                            reeve_error *err) {
+                            size_t max, size_t *out_removed, reeve_error *err) {
     reeve_rc rc;
     *out_removed = 0;
     reeve__redis *redis = reeve__redis_enter(broker, &rc, err);

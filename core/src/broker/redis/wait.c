@@ -19,9 +19,9 @@ static const uint8_t bell_key[] = { REEVE__KEY_BELL };
 static const uint8_t work_keys[] = { REEVE__KEY_PENDING, REEVE__KEY_RANKED };
 
 static reeve_rc bell_open(reeve__redis *redis, reeve_error *err) {
-    return redis->bell.route ? REEVE_OK
-                             : reeve__link_init(&redis->bell, redis, false,
-                                                err);
+    return redis->bell.route
+               ? REEVE_OK
+               : reeve__link_init(&redis->bell, redis, false, err);
 }
 
 static bool same_queues(const reeve__redis *redis, const reeve_bytes *queues,
@@ -108,8 +108,7 @@ static reeve_rc look(ptrdiff_t *out_index, reeve__redis *redis,
                      const reeve_bytes *queues, size_t count, int64_t by_ns,
                      reeve_error *err) {
     reeve__engine *engine = &redis->bell.engine;
-    reeve__call *calls =
-        reeve__calloc(redis->base.env, count, sizeof(*calls));
+    reeve__call *calls = reeve__calloc(redis->base.env, count, sizeof(*calls));
     if (!calls) {
         return reeve__fail_nomem(err);
     }
@@ -158,8 +157,8 @@ static reeve_rc bell_step(reeve__redis *redis, const reeve_bytes *queues,
         reeve_bytes bytes;
         rc = reeve__link_flush(&redis->bell, by_ns, wake_fd, err);
         if (rc == REEVE_OK) {
-            rc = reeve__conn_read(&bytes, redis->bell.conn, by_ns, wake_fd,
-                                  err);
+            rc =
+                reeve__conn_read(&bytes, redis->bell.conn, by_ns, wake_fd, err);
         }
         if (rc == REEVE_OK) {
             rc = reeve__engine_feed(&redis->bell.engine, bytes, err);
@@ -200,8 +199,7 @@ reeve_rc reeve__redis_wait(reeve__broker *broker, const reeve_bytes *queues,
             break;
         }
         if (bell_rang(redis)) {
-            *out_index =
-                index_of(queues, count, reeve__buf_view(&redis->owed));
+            *out_index = index_of(queues, count, reeve__buf_view(&redis->owed));
         } else if (reeve__mono_ns(broker->env) < by_ns) {
             rc = look(out_index, redis, queues, count,
                       reeve__redis_by_ns(redis), err);
@@ -218,8 +216,7 @@ reeve_rc reeve__redis_wait(reeve__broker *broker, const reeve_bytes *queues,
 }
 
 /* CLIENT UNBLOCK by the main connection, then the BLPOP's answer. */
-static reeve_rc withdraw(reeve__redis *redis, int64_t by_ns,
-                         reeve_error *err) {
+static reeve_rc withdraw(reeve__redis *redis, int64_t by_ns, reeve_error *err) {
     reeve_rc rc = reeve__link_connect(&redis->main, by_ns, -1, err);
     if (rc < 0) {
         return rc;

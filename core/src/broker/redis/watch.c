@@ -92,11 +92,11 @@ static reeve_rc control_connect(reeve__redis *redis, reeve_bytes worker,
         /* The first call subscribes, however short its wait. */
         int64_t least_ns =
             redis->control_connects == 0 ? reeve__redis_by_ns(redis) : by_ns;
-        rc = reeve__link_connect(&redis->control,
-                                 by_ns > least_ns ? by_ns : least_ns, wake_fd,
-                                 err);
+        rc = reeve__link_connect(
+            &redis->control, by_ns > least_ns ? by_ns : least_ns, wake_fd, err);
     }
-    int64_t connects = redis->control.route ? redis->control.route->connects : 0;
+    int64_t connects =
+        redis->control.route ? redis->control.route->connects : 0;
     if (rc != REEVE_OK || redis->control_connects == connects) {
         return rc;
     }
@@ -117,19 +117,16 @@ static reeve_rc control_connect(reeve__redis *redis, reeve_bytes worker,
 static int32_t read_message(const reeve__reply *reply) {
     const reeve__reply *kind = reeve__reply_at(reply, 0);
     const reeve__reply *payload = reeve__reply_at(reply, 2);
-    bool message = kind && payload &&
-                   kind->type == REEVE__REPLY_STRING &&
+    bool message = kind && payload && kind->type == REEVE__REPLY_STRING &&
                    payload->type == REEVE__REPLY_STRING &&
                    reeve__bytes_is(kind->bytes, "message");
     return message ? control_of(payload->bytes) : REEVE__CONTROL_NONE;
 }
 
-static reeve_rc watch_once(reeve__redis *redis, reeve_bytes worker,
-                           int wake_fd, int64_t by_ns, int32_t *out,
-                           reeve_error *err) {
+static reeve_rc watch_once(reeve__redis *redis, reeve_bytes worker, int wake_fd,
+                           int64_t by_ns, int32_t *out, reeve_error *err) {
     bool again = false;
-    reeve_rc rc =
-        control_connect(redis, worker, wake_fd, by_ns, &again, err);
+    reeve_rc rc = control_connect(redis, worker, wake_fd, by_ns, &again, err);
     if (rc == REEVE_OK && again) {
         *out = REEVE__CONTROL_WEIGHTS;
         return rc;

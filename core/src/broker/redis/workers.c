@@ -13,10 +13,10 @@
 
 static void write_beat(reeve__buf *out, const reeve_worker_info *info,
                        int64_t beat_at_ms) {
-    const int64_t numbers[] = { info->pid,         info->started_at_ms,
-                                beat_at_ms,        info->concurrency,
-                                info->active,      info->done,
-                                info->failed,      info->quiet };
+    const int64_t numbers[] = { info->pid,    info->started_at_ms,
+                                beat_at_ms,   info->concurrency,
+                                info->active, info->done,
+                                info->failed, info->quiet };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         reeve__buf_add_int(out, numbers[i]);
         reeve__buf_add_char(out, '\n');
@@ -68,8 +68,7 @@ static bool read_beat(reeve_worker_info *out, reeve_bytes id,
 /* A command on the directory of workers, sent again over a new connection. */
 static reeve_rc workers_command(reeve__redis *redis, reeve__call *call,
                                 const char *verb, const reeve_bytes *args,
-                                size_t count, int64_t by_ns,
-                                reeve_error *err) {
+                                size_t count, int64_t by_ns, reeve_error *err) {
     reeve_rc rc;
     do {
         rc = reeve__link_connect(&redis->main, by_ns, -1, err);
@@ -105,10 +104,10 @@ reeve_rc reeve__redis_beat(reeve__broker *broker, const reeve_worker_info *info,
     write_beat(&text, info, now_at_ms);
     reeve__call call = { .reply = NULL };
     const reeve_bytes args[] = { info->id, reeve__buf_view(&text) };
-    rc = text.failed ? reeve__fail_nomem(err)
-                     : workers_command(redis, &call, gone ? "HDEL" : "HSET",
-                                       args, gone ? 1 : 2,
-                                       reeve__redis_by_ns(redis), err);
+    rc = text.failed
+             ? reeve__fail_nomem(err)
+             : workers_command(redis, &call, gone ? "HDEL" : "HSET", args,
+                               gone ? 1 : 2, reeve__redis_by_ns(redis), err);
     reeve__call_dispose(&call);
     reeve__buf_dispose(&text);
     return rc;
