@@ -12,14 +12,17 @@
 
 typedef struct reeve_client reeve_client;
 
+/* Bytes of an id that the library makes, with its NUL. */
+#define REEVE_ID_TEXT_BYTES 37
+
 typedef struct reeve_client_options {
     uint32_t size;
     uint32_t reserved;
     /* redis:// rediss:// redis+unix:// sqlite:///path mem://name;
      * NULL = an SQLite file in the user's state directory */
     const char *url;
-    const char *prefix; /* of every Redis key; NULL = "reeve" */
-    int64_t timeout_ms; /* per call, reconnects included; 0 = 5 s */
+    const char *prefix;       /* of every Redis key; NULL = "reeve" */
+    int64_t timeout_ms;       /* per call, reconnects included; 0 = 5 s */
     size_t payload_bytes_max; /* 0 = 16 MiB, which is also the most */
 } reeve_client_options;
 
@@ -53,8 +56,12 @@ REEVE_EXTERN reeve_rc reeve_client_enqueue(reeve_enqueue_result *out,
 REEVE_EXTERN reeve_rc reeve_client_enqueue_many(reeve_enqueue_result *results,
                                                 reeve_client *client,
                                                 const reeve_enqueue_args *args,
-                                                size_t count,
-                                                reeve_error *err);
+                                                size_t count, reeve_error *err);
+
+/* Writes a new task id, a UUIDv7 with its NUL, as an enqueue without an id makes
+ * them. With an id of its own a call can be repeated after NET or TIMEOUT; the
+ * ids of one process only grow. Thread: any. */
+REEVE_EXTERN void reeve_id_new(char out[REEVE_ID_TEXT_BYTES], reeve_env *env);
 
 /* The broker's clock, Unix ms. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_client_now(int64_t *out_at_ms, reeve_client *client,

@@ -1,0 +1,143 @@
+/*
+ * What the files of reeve.core share. Glue only: values go in and out, every
+ * decision is the core's, and the public headers are all it sees of the core.
+ *
+ * Rules here: nothing is static and mutable, for several states in several
+ * threads load the module; a call of Lua's API may leave by longjmp, so what
+ * must be freed lives in a userdata with __gc before the next such call;
+ * failures are `nil, message, code`, only a wrong type of argument raises.
+ */
+#ifndef REEVE_LUA_GLUE_H
+#define REEVE_LUA_GLUE_H
+
+#include <reeve.h>
+#include "compat.h"
+
+/* What lua/reeve.lua and lua/resty expect of this file; both sides count up
+ * when the interface between them changes. */
+#define REEVE_LUA_ABI 1
+
+#if defined(__GNUC__) || defined(__clang__)
+#define REEVE_LUA_EXPORT __attribute__((visibility("default")))
+#else
+#define REEVE_LUA_EXPORT
+#endif
+
+/* errors.c */
+
+/* Pushes nil, the message and the code's slug; returns 3. */
+int reeve_lua_fail(lua_State *L, reeve_rc rc, const reeve_error *err);
+/* The same with a message of our own. */
+int reeve_lua_failf(lua_State *L, reeve_rc rc, const char *format, ...)
+    REEVE_PRINTF(3, 4);
+
+/* values.c */
+
+/* View of the string at index (which must be a string and stays on the stack or
+ * in a table as long as the view is used). */
+reeve_bytes reeve_lua_bytes(lua_State *L, int index);
+/* Pushes a copy. */
+void reeve_lua_push_bytes(lua_State *L, reeve_bytes bytes);
+/* Pushes an integer where there are any, else a number (exact to 2^53). */
+void reeve_lua_push_int(lua_State *L, int64_t value);
+/* table[name] = value, for the table on top. */
+void reeve_lua_set_int(lua_State *L, const char *name, int64_t value);
+void reeve_lua_set_bytes(lua_State *L, const char *name, reeve_bytes value);
+void reeve_lua_set_bool(lua_State *L, const char *name, bool value);
+/* The integer at index; false when it is no number or has a fraction. */
+bool reeve_lua_get_int(lua_State *L, int index, int64_t *out);
+/* A copy of text that may have NULs replaced for a message: at most size - 1
+ * bytes, printable. Returns out. */
+const char *reeve_lua_show(char *out, size_t size, reeve_bytes text);
+
+/* json.c */
+
+/* Pushes the value of a JSON text: null is lightuserdata NULL, an empty array
+ * is told from an empty object, integers beyond what Lua holds exactly are
+ * strings. False: pushed a message instead. */
+bool reeve_lua_push_json(lua_State *L, reeve_bytes text);
+/* Pushes the compact JSON of the value at index as a string. False: pushed a
+ * message instead. */
+bool reeve_lua_to_json(lua_State *L, int index);
+/* Adds json_encode, json_decode, null, empty_array … to the module's table,
+ * which is on top of the stack. */
+void reeve_lua_open_json(lua_State *L);
+
+/* protocol.c */
+
+/* Adds protocol() to the module's table on top of the stack. */
+void reeve_lua_open_protocol(lua_State *L);
+
+/* options.c */
+
+/* One task to enqueue; the bytes that args points to are anchored by the
+ * caller. */
+typedef struct reeve_lua_task {
+    reeve_enqueue_args args;
+    reeve_retry_options retry;
+    int64_t delays_ms[REEVE_DELAYS_COUNT_MAX];
+    int64_t expires_ms; /* > 0: the deadline is that long from server now */
+} reeve_lua_task;
+
+/*
+ * Reads one task: its type, its payload (any value, made JSON; with the option
+ * raw = true a string, taken as it is) and its options (a table or nil; see
+ * docs/lua.md). Strings made here are appended to the table at anchor, so that
+ * out stays valid while that table lives. out is not to be moved (args.retry
+ * points into it). Indices are absolute. False: pushed a message; *code says
+ * which (REEVE_E_USAGE for an unknown option, REEVE_E_INVALID for a value).
+ * Raises for a wrong type of type or options.
+ */
+bool reeve_lua_read_task(lua_State *L, reeve_lua_task *out, reeve_rc *code,
+                         int anchor, int type, int payload, int options);
+/* Pushes the info table of a stored task: id, state, due_at_ms, existing. */
+void reeve_lua_push_enqueued(lua_State *L, const reeve_enqueue_result *result);
+
+/* One option of a plain options table. */
+enum reeve_lua_kind {
+    REEVE_LUA_TEXT = 1, /* const char *, no NUL inside */
+    REEVE_LUA_BYTES,    /* reeve_bytes */
+    REEVE_LUA_INT,      /* int32_t, low … high */
+    REEVE_LUA_SPAN,     /* int64_t milliseconds, given in seconds or as "90s" */
+    REEVE_LUA_FLAG,     /* int32_t 0 or 1 */
+    REEVE_LUA_SIZE,     /* size_t, low … high */
+    REEVE_LUA_TABLE,    /* checked to be one; the caller reads it */
+};
+
+typedef struct reeve_lua_option {
+    const char *name;
+    int32_t kind;
+    size_t offset; /* of the member */
+    int64_t low;   /* bounds of INT and SIZE, in ms of SPAN */
+    int64_t high;
+} reeve_lua_option;
+
+/*
+ * Fills the struct at out from the table at index (nil: nothing to do); list
+ * ends with a NULL name. Views borrow from the table. An unknown key is an
+ * error that names the nearest known one. False: pushed a message.
+ */
+bool reeve_lua_read_options(lua_State *L, void *out, reeve_rc *code, int index,
+                            const reeve_lua_option *list, const char *what);
+
+/* ids.c */
+
+/* Adds new_id() to the module's table on top of the stack. */
+void reeve_lua_open_ids(lua_State *L);
+
+/* client.c, inspector.c, worker.c: types of plain Lua. Each adds its
+ * constructor to the module's table on top of the stack. */
+void reeve_lua_open_client(lua_State *L);
+void reeve_lua_open_inspector(lua_State *L);
+void reeve_lua_open_worker(lua_State *L);
+
+/* module.c */
+
+/* Makes a metatable called name with these methods, __gc and, where there is
+ * such a thing, __close; methods may be NULL. Pushes nothing. */
+void reeve_lua_new_type(lua_State *L, const char *name, const luaL_Reg *methods,
+                        lua_CFunction gc);
+
+REEVE_LUA_EXPORT int luaopen_reeve_core(lua_State *L);
+
+#endif

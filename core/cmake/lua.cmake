@@ -1,0 +1,42 @@
+# reeve.core for Lua: one source, a module for each Lua that is supported, in
+# lua/<version>/reeve/core.so of the build tree. The one for 5.1 also serves
+# LuaJIT. Lua itself is never linked in: its names come from the interpreter
+# that loads the module. Of the core nothing is visible but luaopen_reeve_core.
+file(GLOB REEVE_LUA_SOURCES CONFIGURE_DEPENDS
+     ${CMAKE_CURRENT_SOURCE_DIR}/bindings/lua/src/*.c)
+
+# luajit's headers are those of 5.1, and its package is there where nginx's is.
+pkg_check_modules(LUA54 REQUIRED lua5.4>=5.4)
+pkg_check_modules(LUA51 REQUIRED luajit>=2.1)
+
+function(reeve_add_lua version include_dirs)
+    string(REPLACE "." "" name reeve_lua${version})
+    add_library(${name} MODULE ${REEVE_LUA_SOURCES})
+    target_include_directories(
+        ${name} SYSTEM PRIVATE ${include_dirs})
+    target_link_libraries(${name} PRIVATE reeve_warnings reeve_static
+                                          ${REEVE_DEPENDENCIES})
+    target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L
+                                               _DEFAULT_SOURCE)
+    target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL)
+    set_target_properties(
+        ${name}
+        PROPERTIES PREFIX ""
+                   OUTPUT_NAME core
+                   C_VISIBILITY_PRESET hidden
+                   LIBRARY_OUTPUT_DIRECTORY
+                   ${CMAKE_CURRENT_BINARY_DIR}/lua/${version}/reeve)
+    install(
+        TARGETS ${name}
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/lua/${version}/reeve
+                COMPONENT lua)
+    install(
+        DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/lua/
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/lua/${version}
+        COMPONENT lua
+        FILES_MATCHING
+        PATTERN "*.lua")
+endfunction()
+
+reeve_add_lua(5.4 "${LUA54_INCLUDE_DIRS}")
+reeve_add_lua(5.1 "${LUA51_INCLUDE_DIRS}")
