@@ -254,6 +254,7 @@ static void poll_two_ends_not_early(void **state) {
     (void)state;
     int64_t by_ns = reeve__by_ns(NULL, 3);
     assert_int_equal(reeve__poll_two(NULL, -1, -1, by_ns), 0);
+    assert_int_equal(reeve__poll_two(NULL, -1, -1, INT64_MIN), 0);
     assert_true(reeve__mono_ns(NULL) >= by_ns);
 }
 

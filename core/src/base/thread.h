@@ -50,6 +50,10 @@ void reeve__wakefd_close(reeve__wakefd *wake);
 void reeve__wakefd_ring(const reeve__wakefd *wake); /* Thread: signal */
 void reeve__wakefd_clear(const reeve__wakefd *wake);
 
+/* What to give poll(2) so that it ends at by_ns: rounded up, -1 = for ever, one
+ * at a time in a virtual env. */
+int reeve__poll_span_ms(reeve_env *env, int64_t by_ns);
+
 /*
  * poll(2) on up to two descriptors for reading (fd < 0 is left out) until
  * by_ns. Returns a bit mask: 1 = first readable, 2 = second, 0 = time is up.

@@ -73,16 +73,15 @@ void reeve__wakefd_clear(const reeve__wakefd *wake) {
     }
 }
 
-/* Milliseconds to poll for, rounded up; one at a time on a virtual clock. */
-static int poll_span_ms(reeve_env *env, int64_t by_ns) {
+int reeve__poll_span_ms(reeve_env *env, int64_t by_ns) {
     if (by_ns == INT64_MAX)
         return -1;
-    int64_t left_ns = by_ns - reeve__mono_ns(env);
-    if (left_ns <= 0)
+    int64_t now_ns = reeve__mono_ns(env);
+    if (by_ns <= now_ns) /* compared first: by_ns may be INT64_MIN */
         return 0;
     if (reeve__clock_is_virtual(env))
         return 1;
-    int64_t left_ms = (left_ns - 1) / REEVE__MS_NS + 1;
+    int64_t left_ms = (by_ns - now_ns - 1) / REEVE__MS_NS + 1;
     return left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
 }
 
@@ -93,7 +92,7 @@ int reeve__poll_two(reeve_env *env, int first_fd, int second_fd,
         { .fd = second_fd, .events = POLLIN },
     };
     for (;;) {
-        int span_ms = poll_span_ms(env, by_ns);
+        int span_ms = reeve__poll_span_ms(env, by_ns);
         int ready = poll(fds, 2, span_ms);
         if (ready > 0)
             return (fds[0].revents != 0 ? 1 : 0) |

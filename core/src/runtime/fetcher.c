@@ -9,11 +9,7 @@
 #include "base/bytes.h"
 #include "policy/lease.h"
 #include "policy/settle.h"
-#include "runtime/takeover.h"
 #include "runtime/worker.h"
-
-/* Orphans that could not be handed back are tried again after this. */
-#define ORPHANS_AGAIN_MS 250
 
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err) {
     reeve__fetch_scratch *scratch = &worker->scratch;
@@ -269,9 +265,7 @@ static void book_turns(reeve_worker *worker, size_t turn_count,
                        now_ns);
 }
 
-/* The broker did not answer: it is left alone for a while. Holds:
- * worker->mutex. */
-static void hold_off(reeve_worker *worker) {
+void reeve__fetch_hold_off(reeve_worker *worker) {
     worker->failures_in_row++;
     int64_t delay_ms = reeve__reconnect_delay_ms(worker->failures_in_row,
                                                  reeve__random(worker->env));
@@ -283,7 +277,7 @@ static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
     keep_unstored(worker);
     if (claims)
         worker->orphans_due = true;
-    hold_off(worker);
+    reeve__fetch_hold_off(worker);
     reeve__log(worker->env, REEVE_LOG_WARN,
                "worker %s: broker turn failed (%s), trying again: %s",
                worker->id, reeve_code_slug(rc), err->message);
@@ -317,55 +311,6 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
             reeve__tick_due_hint(worker, scratch->queue_of[i],
                                  scratch->turns[i].next_due_at_ms);
     }
-}
-
-/* --- orphans ----------------------------------------------------------- */
-
-static bool is_known(void *ctx, reeve_bytes queue, reeve_bytes id,
-                     int64_t token) {
-    reeve_worker *worker = ctx;
-    bool found = false;
-    reeve__lock(&worker->mutex);
-    for (const reeve_delivery *dlv = worker->live_first; dlv && !found;
-         dlv = dlv->live_next)
-        found = dlv->token == token && reeve__bytes_equal(dlv->id, id) &&
-                reeve__bytes_is(queue, worker->queues[dlv->queue_index].name);
-    for (const reeve_delivery *dlv = worker->outbox.first; dlv && !found;
-         dlv = dlv->next)
-        found = dlv->token == token && reeve__bytes_equal(dlv->id, id) &&
-                reeve__bytes_is(queue, worker->queues[dlv->queue_index].name);
-    reeve__unlock(&worker->mutex);
-    return found;
-}
-
-/* Tries to: orphans_due stays when it cannot. */
-static void return_orphans(reeve_worker *worker) {
-    reeve_bytes self = reeve_bytes_of(worker->id);
-    for (size_t q = 0; q < worker->queue_count; q++) {
-        reeve_bytes queue = reeve_bytes_of(worker->queues[q].name);
-        size_t count = 0;
-        reeve_error err = { 0 };
-        do {
-            if (reeve__hand_back_orphans(&count, worker->fetch_broker, queue,
-                                         self, is_known, worker, &err)) {
-                reeve__log(worker->env, REEVE_LOG_WARN,
-                           "worker %s: cannot look for unseen claims: %s",
-                           worker->id, err.message);
-                worker->orphans_by_ns =
-                    reeve__by_ns(worker->env, ORPHANS_AGAIN_MS);
-                return;
-            }
-            if (count)
-                reeve__log(worker->env, REEVE_LOG_INFO,
-                           "worker %s handed back %zu tasks whose claim it "
-                           "never saw",
-                           worker->id, count);
-        } while (count);
-    }
-    worker->orphans_due = false;
-    reeve__lock(&worker->mutex);
-    worker->failures_in_row = 0;
-    reeve__unlock(&worker->mutex);
 }
 
 /* --- deciding ---------------------------------------------------------- */
@@ -409,21 +354,18 @@ static bool is_held_off(const reeve_worker *worker, int64_t now_ns) {
 }
 
 int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
-    int64_t now_ns = reeve__mono_ns(worker->env);
-    bool held_off = is_held_off(worker, now_ns);
     /* Before new claims, or a claim that always fails would pile them up. */
-    if (worker->orphans_due && !held_off &&
-        (worker->manual || now_ns >= worker->orphans_by_ns)) {
-        return_orphans(worker);
-        now_ns = reeve__mono_ns(worker->env);
-    }
+    if (worker->orphans_due &&
+        !is_held_off(worker, reeve__mono_ns(worker->env)))
+        reeve__orphans_return(worker);
+    int64_t now_ns = reeve__mono_ns(worker->env);
     reeve__lock(&worker->mutex);
     int phase = reeve__drain_step(worker, now_ns);
     if (phase == REEVE__PHASE_STOPPED) {
         reeve__unlock(&worker->mutex);
         return REEVE__FETCH_END;
     }
-    if (held_off) {
+    if (is_held_off(worker, now_ns)) {
         *out_by_ns = worker->retry_by_ns;
         worker->fetch_waits = true;
         reeve__unlock(&worker->mutex);

@@ -2,7 +2,8 @@
  * Inside of a worker: what its threads share. One mutex guards it; each thread
  * has a broker handle of its own and no lock is held across I/O.
  *
- *   fetcher   settles and claims (fetcher.c), drains on stop (drain.c)
+ *   fetcher   settles and claims (fetcher.c), hands back claims it never saw
+ *             (orphans.c), drains on stop (drain.c)
  *   ticker    leases, timeouts, promote, reclaim, sweep, beat (ticker.c)
  *   control   listens for weights, quiet, resume (control.c)
  *   executor  runs C handlers (executor.c); languages use face.c instead
@@ -187,7 +188,7 @@ struct reeve_worker {
     bool bell_out;    /* a wait may be outstanding at the broker */
     bool orphans_due; /* a claim's reply was lost */
     int64_t orphans_by_ns;
-    int32_t failures_in_row;
+    int32_t failures_in_row; /* written under mutex: the ticker reads it */
     int64_t retry_by_ns;
 
     /* The ticker's own. */
@@ -255,6 +256,14 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns);
 void reeve__fetch_run(void *worker);
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err);
 void reeve__fetch_scratch_dispose(reeve_worker *worker);
+
+/* The broker did not answer: no turn for a while. Holds: worker->mutex. */
+void reeve__fetch_hold_off(reeve_worker *worker);
+
+/* --- orphans.c --- */
+/* Hands back claims that were never seen, if it is time to; orphans_due stays
+ * true when it cannot. Runs on: the fetcher. */
+void reeve__orphans_return(reeve_worker *worker);
 
 /* --- drain.c --- */
 /* Moves the phase on when a stop was asked for. Returns the phase. Holds:

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "wire/conn.h"
 
 #ifndef MSG_NOSIGNAL
@@ -64,19 +64,6 @@ ssize_t reeve__socket_recv(int fd, char *data, size_t size) {
 
 /* ---- waiting ------------------------------------------------------------- */
 
-/* Milliseconds to poll for, rounded up; -1 = for ever. */
-static int poll_ms(reeve_env *env, int64_t by_ns) {
-    if (reeve__clock_is_virtual(env))
-        return reeve__mono_ns(env) < by_ns ? 1 : 0;
-    if (by_ns == INT64_MAX)
-        return -1;
-    int64_t now_ns = reeve__mono_ns(env);
-    if (by_ns <= now_ns) /* compared first: by_ns may be INT64_MIN */
-        return 0;
-    int64_t left_ms = (by_ns - now_ns - 1) / REEVE__MS_NS + 1;
-    return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
-}
-
 static int mask_of(const struct pollfd *polled) {
     int mask = 0;
     bool odd = (polled->revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
@@ -94,7 +81,7 @@ int reeve__socket_wait(reeve_env *env, int fd, int mask, int wake_fd,
         polled[0].events = (short)((mask & REEVE__WAIT_READ ? POLLIN : 0) |
                                    (mask & REEVE__WAIT_WRITE ? POLLOUT : 0));
         polled[1].events = POLLIN;
-        int wait_ms = poll_ms(env, by_ns);
+        int wait_ms = reeve__poll_span_ms(env, by_ns);
         int ready = poll(polled, 2, wait_ms);
         if (ready > 0) {
             int got = mask_of(&polled[0]);

@@ -1,0 +1,77 @@
+/*
+ * Claims that were made for this worker but never seen by it, because the reply
+ * was lost: handed back as soon as the broker answers. Called by the fetcher
+ * only, between turns: then every delivery is live or in the outbox.
+ */
+#include "base/bytes.h"
+#include "runtime/takeover.h"
+#include "runtime/worker.h"
+
+/* What could not be handed back is tried again after this. */
+#define AGAIN_MS 250
+
+typedef struct leased {
+    reeve_bytes queue;
+    reeve_bytes id;
+    int64_t token;
+} leased;
+
+static bool is_of(const reeve_delivery *dlv, const leased *task) {
+    const char *queue = dlv->worker->queues[dlv->queue_index].name;
+    return dlv->token == task->token && reeve__bytes_equal(dlv->id, task->id) &&
+           reeve__bytes_is(task->queue, queue);
+}
+
+static bool is_known(void *ctx, reeve_bytes queue, reeve_bytes id,
+                     int64_t token) {
+    reeve_worker *worker = ctx;
+    leased task = { queue, id, token };
+    bool found = false;
+    reeve__lock(&worker->mutex);
+    const reeve_delivery *dlv;
+    for (dlv = worker->live_first; dlv && !found; dlv = dlv->live_next)
+        found = is_of(dlv, &task);
+    for (dlv = worker->outbox.first; dlv && !found; dlv = dlv->next)
+        found = is_of(dlv, &task);
+    reeve__unlock(&worker->mutex);
+    return found;
+}
+
+static reeve_rc return_from(reeve_worker *worker, reeve_bytes queue,
+                            reeve_error *err) {
+    size_t count = 0;
+    do {
+        reeve_rc rc = reeve__hand_back_orphans(
+            &count, worker->fetch_broker, queue, reeve_bytes_of(worker->id),
+            is_known, worker, err);
+        if (rc)
+            return rc;
+        if (count)
+            reeve__log(worker->env, REEVE_LOG_INFO,
+                       "worker %s handed back %zu tasks whose claim it never "
+                       "saw",
+                       worker->id, count);
+    } while (count);
+    return 0;
+}
+
+void reeve__orphans_return(reeve_worker *worker) {
+    if (!worker->manual && reeve__mono_ns(worker->env) < worker->orphans_by_ns)
+        return;
+    reeve_error err = { 0 };
+    reeve_rc rc = 0;
+    for (size_t q = 0; q < worker->queue_count && !rc; q++)
+        rc = return_from(worker, reeve_bytes_of(worker->queues[q].name), &err);
+    worker->orphans_due = rc != 0;
+    worker->orphans_by_ns = rc ? reeve__by_ns(worker->env, AGAIN_MS) : 0;
+    reeve__lock(&worker->mutex);
+    if (!rc)
+        worker->failures_in_row = 0;
+    else if (reeve_code_class(rc) == REEVE_CLASS_RETRY)
+        reeve__fetch_hold_off(worker);
+    reeve__unlock(&worker->mutex);
+    if (rc)
+        reeve__log(worker->env, REEVE_LOG_WARN,
+                   "worker %s: cannot look for unseen claims: %s", worker->id,
+                   err.message);
+}
