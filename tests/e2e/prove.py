@@ -31,7 +31,8 @@ REDIS = ("redis",)
 
 @dataclass(frozen=True)
 class Item:
-    """One proof: what to call with how many rounds (or tasks) in its two forms."""
+    """One proof: what to call with how many rounds (or tasks) in its two forms. One without a short
+    form is too slow for the test suite: it waits for deadlines."""
 
     run: Callable[[Stage, int], None]
     full: int
@@ -58,7 +59,7 @@ ITEMS: dict[str, Item] = {
     "idle": Item(outages.idle, 10, 1, REDIS),
     "cuts": Item(outages.cuts, 20, 1, REDIS),
     "stalls": Item(outages.stalls, 10, 1, REDIS),
-    "down": Item(outages.down, 3, 1, REDIS),
+    "down": Item(outages.down, 3, 0, REDIS),
     "full": Item(outages.full, 50000, 20000, REDIS),
     "flushed": Item(outages.flushed, 20000, 1000, REDIS),
     "weights": Item(order.weights, 100000, 10000),
@@ -78,7 +79,7 @@ def prove(
     """Runs one item on one broker."""
     item = ITEMS[name]
     with Stage(build, broker, quiet) as stage:
-        item.run(stage, amount or (item.short if short else item.full))
+        item.run(stage, amount or (short and item.short) or item.full)
         stage.check_logs(name)
         return stage.checks
 
@@ -109,7 +110,8 @@ def main() -> int:
         return 0
     checks: list[Check] = []
     brokers = BOTH if args.broker == "both" else (args.broker,)
-    for name in args.items or ITEMS:
+    names = args.items or [name for name, item in ITEMS.items() if item.short or not args.short]
+    for name in names:
         for broker in (b for b in brokers if b in ITEMS[name].brokers):
             start = time.monotonic()
             if not args.json:
