@@ -70,29 +70,6 @@ void reeve_lua_open_protocol(lua_State *L);
 
 /* options.c */
 
-/* One task to enqueue; the bytes that args points to are anchored by the
- * caller. */
-typedef struct reeve_lua_task {
-    reeve_enqueue_args args;
-    reeve_retry_options retry;
-    int64_t delays_ms[REEVE_DELAYS_COUNT_MAX];
-    int64_t expires_ms; /* > 0: the deadline is that long from server now */
-} reeve_lua_task;
-
-/*
- * Reads one task: its type, its payload (any value, made JSON; with the option
- * raw = true a string, taken as it is) and its options (a table or nil; see
- * docs/lua.md). Strings made here are appended to the table at anchor, so that
- * out stays valid while that table lives. out is not to be moved (args.retry
- * points into it). Indices are absolute. False: pushed a message; *code says
- * which (REEVE_E_USAGE for an unknown option, REEVE_E_INVALID for a value).
- * Raises for a wrong type of type or options.
- */
-bool reeve_lua_read_task(lua_State *L, reeve_lua_task *out, reeve_rc *code,
-                         int anchor, int type, int payload, int options);
-/* Pushes the info table of a stored task: id, state, due_at_ms, existing. */
-void reeve_lua_push_enqueued(lua_State *L, const reeve_enqueue_result *result);
-
 /* One option of a plain options table. */
 enum reeve_lua_kind {
     REEVE_LUA_TEXT = 1, /* const char *, no NUL inside */
@@ -119,6 +96,31 @@ typedef struct reeve_lua_option {
  */
 bool reeve_lua_read_options(lua_State *L, void *out, reeve_rc *code, int index,
                             const reeve_lua_option *list, const char *what);
+
+/* task.c */
+
+/* One task to enqueue; the bytes that args points to are anchored by the
+ * caller. */
+typedef struct reeve_lua_task {
+    reeve_enqueue_args args;
+    reeve_retry_options retry;
+    int64_t delays_ms[REEVE_DELAYS_COUNT_MAX];
+    int64_t expires_ms; /* > 0: the deadline is that long from server now */
+} reeve_lua_task;
+
+/*
+ * Reads one task: its type, its payload (any value, made JSON; with the option
+ * raw = true a string, taken as it is) and its options (a table or nil; see
+ * docs/lua.md). Strings made here are appended to the table at anchor, so that
+ * out stays valid while that table lives. out is not to be moved (args.retry
+ * points into it). Indices are absolute. False: pushed a message; *code says
+ * which (REEVE_E_USAGE for an unknown option, REEVE_E_INVALID for a value).
+ * Raises for a wrong type of type or options.
+ */
+bool reeve_lua_read_task(lua_State *L, reeve_lua_task *out, reeve_rc *code,
+                         int anchor, int type, int payload, int options);
+/* Pushes the info table of a stored task: id, state, due_at_ms, existing. */
+void reeve_lua_push_enqueued(lua_State *L, const reeve_enqueue_result *result);
 
 /* ids.c */
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -281,6 +283,7 @@ class Demo:
 
 def run(settings: Settings) -> None:
     """The command. Fails when a file is missing from the result."""
+    signal.signal(signal.SIGTERM, _leave)  # ends like Ctrl-C: with everything cleaned up
     scratch = Path(tempfile.mkdtemp(prefix="reeve-demo-"))
     demo = Demo(settings, scratch)
     try:
@@ -296,6 +299,8 @@ def run(settings: Settings) -> None:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if settings.kill is not None and report["takeover"] is None:
+        click.echo("no worker process was killed in the middle; take more --files", err=True)
     if settings.as_json:
         click.echo(json.dumps(report))
     else:
@@ -303,6 +308,10 @@ def run(settings: Settings) -> None:
     wrong = report["missing"] + report["twice"] + report["unknown"]
     if wrong or (settings.kill is not None and report["takeover"] is None):
         sys.exit(1)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _show_log(path: Path) -> None:
