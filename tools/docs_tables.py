@@ -7,8 +7,9 @@
 python3 tools/docs_tables.py [NAME…]            writes them (default: all)
 python3 tools/docs_tables.py --check [NAME…]    exit 1 when a page is not what this writes
 
-NAME is errors (docs/c-api.md, from core/include/reeve/error.h and reeve's exceptions) or cli
-(docs/cli.md, from `reeve --help`; needs the installed package).
+NAME is errors (docs/c-api.md, from core/include/reeve/error.h and reeve's exceptions), decisions
+(docs/index.md, from the titles in docs/decisions) or cli (docs/cli.md, from `reeve --help`; needs the
+installed package).
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ def errors() -> str:
     return "\n".join(lines)
 
 
+def decisions() -> str:
+    """The list of decisions, by number."""
+    rows = ["| | |", "|---|---|"]
+    for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
+        title = path.read_text().partition("\n")[0].lstrip("# ")
+        rows.append(f"| {path.name[:4]} | [{title}](decisions/{path.name}) |")
+    return "\n".join(rows)
+
+
 def commands() -> Iterator[tuple[str, str]]:
     """(full name, help text) of each command, the root first."""
     import click
@@ -80,6 +90,7 @@ def cli_text() -> str:
 
 PARTS: dict[str, tuple[Path, Callable[[], str]]] = {
     "errors": (ROOT / "docs" / "c-api.md", errors),
+    "decisions": (ROOT / "docs" / "index.md", decisions),
     "cli": (ROOT / "docs" / "cli.md", cli_text),
 }
 

@@ -240,10 +240,23 @@ def check_log_lines(report: Report) -> None:
                     report.bad(page, f"no log line has {part!r} ({line})")
 
 
+def check_index(report: Report) -> None:
+    """Every page can be found from docs/index.md."""
+    index = DOCS / "index.md"
+    links = set(_LINK.findall(index.read_text()))
+    for page in files(DOCS, ".md"):
+        name = str(page.relative_to(DOCS))
+        if page != index and name not in links:
+            report.bad(index, f"no link to {name}")
+
+
 def check_generated(report: Report) -> None:
     """Pictures and tables are what their scripts write. The part about the
     command line needs the installed package: tests/e2e/test_docs.py."""
-    for command in (["flow_svg.py", "--check"], ["docs_tables.py", "--check", "errors"]):
+    for command in (
+        ["flow_svg.py", "--check"],
+        ["docs_tables.py", "--check", "errors", "decisions"],
+    ):
         script = str(ROOT / "tools" / command[0])
         done = subprocess.run(
             [sys.executable, script, *command[1:]], capture_output=True, text=True
@@ -260,6 +273,7 @@ def main() -> int:
         check_blocks(report, page, text)
         check_commands(report, page, text)
     check_names(report)
+    check_index(report)
     check_stored(report)
     check_log_lines(report)
     check_generated(report)

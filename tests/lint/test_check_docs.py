@@ -105,6 +105,7 @@ class Coverage(unittest.TestCase):
             page.write_text(text.replace(old, new))
             report = check_docs.Report()
             with mock.patch.object(check_docs, "DOCS", copy):
+                check_docs.check_index(report)
                 check_docs.check_names(report)
                 check_docs.check_stored(report)
                 check_docs.check_log_lines(report)
@@ -112,6 +113,9 @@ class Coverage(unittest.TestCase):
 
     def test_pages_hold(self) -> None:
         assert self.spoiled("index.md", "Look up", "See") == []
+
+    def test_page_without_a_way_to_it(self) -> None:
+        assert len(self.spoiled("index.md", "decisions/0007-doorbell.md", "index.md")) == 1
 
     def test_c_function(self) -> None:
         found = self.spoiled("c-api.md", "reeve_worker_poll", "reeve_worker_pool")
