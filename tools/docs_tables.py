@@ -8,8 +8,8 @@ python3 tools/docs_tables.py [NAME…]            writes them (default: all)
 python3 tools/docs_tables.py --check [NAME…]    exit 1 when a page is not what this writes
 
 NAME is errors (docs/c-api.md, from core/include/reeve/error.h and reeve's exceptions), decisions
-(docs/index.md, from the titles in docs/decisions) or cli (docs/cli.md, from `reeve --help`; needs the
-installed package).
+(docs/index.md, from the titles in docs/decisions) or cli (docs/cli.md, from `reeve --help`; needs
+the installed package).
 """
 
 from __future__ import annotations
