@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 GLUE = Path("bindings/python/src")
 LIMITED_API = "0x030B0000"
-PACKAGES = ["hiredis", "libcjson", "openssl", "sqlite3", "libxxhash"]
+PACKAGES = ["hiredis", "libcjson", "openssl", "sqlite3"]
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 

@@ -35,7 +35,6 @@ for set in "$@"; do
         need libcjson-dev lib libcjson
         need libssl-dev lib 'openssl >= 3'
         need libsqlite3-dev lib 'sqlite3 >= 3.37'
-        need libxxhash-dev lib 'libxxhash >= 0.8'
         need libcmocka-dev lib cmocka
         need python3-venv python3 -c 'import ensurepip, venv'
         need python3-dev python_header

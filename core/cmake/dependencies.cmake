@@ -8,8 +8,7 @@ pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis>=0.14.1)
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson>=1.7.14)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl>=3)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3>=3.37)
-pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
 
 set(REEVE_DEPENDENCIES
     PkgConfig::HIREDIS PkgConfig::CJSON PkgConfig::OPENSSL PkgConfig::SQLITE
-    PkgConfig::XXHASH Threads::Threads)
+    Threads::Threads)

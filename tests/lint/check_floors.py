@@ -56,15 +56,13 @@ FLOORS = [
     _floor(
         "task",
         "base task",
-        "xxhash",
         forbidden=CLOCK + INPUT,
         why="task does no I/O and reads no clock",
     ),
-    _floor("task/json", "base task", "cjson xxhash"),
+    _floor("task/json", "base task", "cjson"),
     _floor(
         "policy",
         "base policy",
-        "xxhash",
         forbidden=CLOCK + CHANCE + LOCKS + INPUT,
         why="policy takes time and chance as arguments",
     ),
@@ -72,7 +70,7 @@ FLOORS = [
     _floor("broker", "base task broker"),
     # One URL grammar for all brokers, read where a broker is chosen.
     _floor("broker/open.c", "base task broker wire/url.h"),
-    _floor("broker/redis", "base task broker wire scripts_gen.h", "xxhash"),
+    _floor("broker/redis", "base task broker wire scripts_gen.h"),
     _floor("broker/sqlite", "base task broker", "sqlite"),
     _floor("broker/mem", "base task broker"),
     _floor("client", "base task policy client broker/broker.h"),
@@ -91,7 +89,6 @@ LIBRARIES = {
     "hiredis": re.compile(r"^(?:hiredis/.*|hiredis\w*\.h|sds\.h|async\.h)$"),
     "openssl": re.compile(r"^openssl/"),
     "sqlite": re.compile(r"^sqlite3(?:ext)?\.h$"),
-    "xxhash": re.compile(r"^xxh(?:ash|3)\.h$"),
 }
 BINDING_HEADERS = re.compile(
     r"^(?:Python|structmember|lua|lauxlib|lualib|luajit|lua5\.\d/\w+)(?:\.h)?$"
