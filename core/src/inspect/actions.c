@@ -113,17 +113,17 @@ static reeve_rc act_on(reeve__broker *broker, int32_t action, reeve_bytes queue,
     int64_t now_at_ms = 0;
     reeve_rc rc =
         broker->ops->find(broker, queue, id, reeve__task_list_add, list, err);
-    if (!rc && !list->count)
+    const reeve__task_entry *entry = reeve__task_list_entry(list, 0);
+    if (!rc && !entry)
         rc = reeve__fail(err, REEVE_E_NOT_FOUND,
                          "no task '%.*s' in queue '%.*s'", (int)id.size,
                          id.data, (int)queue.size, queue.data);
-    if (!rc && !action_fits(action, list->entries[0]->info.state))
-        rc = refuse(list->entries[0], action_verb(action), err);
+    if (!rc && !action_fits(action, entry->info.state))
+        rc = refuse(entry, action_verb(action), err);
     if (!rc)
         rc = broker->ops->now(broker, &now_at_ms, err);
     if (!rc)
-        rc = fill_act(&act, &rewritten, list->entries[0], action, payload,
-                      now_at_ms, err);
+        rc = fill_act(&act, &rewritten, entry, action, payload, now_at_ms, err);
     if (!rc)
         rc = broker->ops->act(broker, &act, 1, err);
     if (!rc && act.code)
@@ -189,21 +189,22 @@ static reeve_rc act_on_list(size_t *out_count, reeve__broker *broker,
                             const reeve_task_list *list, int32_t action,
                             reeve_error *err) {
     reeve_env *env = broker->env;
-    reeve__act *acts = reeve__calloc(env, list->count + 1, sizeof *acts);
-    reeve__buf *bufs = reeve__calloc(env, list->count + 1, sizeof *bufs);
+    size_t count = list->base.count;
+    reeve__act *acts = reeve__calloc(env, count + 1, sizeof *acts);
+    reeve__buf *bufs = reeve__calloc(env, count + 1, sizeof *bufs);
     int64_t now_at_ms = 0;
     reeve_rc rc = acts && bufs ? broker->ops->now(broker, &now_at_ms, err)
                                : reeve__fail_nomem(err);
-    for (size_t i = 0; bufs && i < list->count; i++)
+    for (size_t i = 0; bufs && i < count; i++)
         reeve__buf_init(&bufs[i], env);
-    for (size_t i = 0; !rc && i < list->count; i++)
-        rc = fill_act(&acts[i], &bufs[i], list->entries[i], action, NULL,
-                      now_at_ms, err);
-    if (!rc && list->count)
-        rc = broker->ops->act(broker, acts, list->count, err);
-    for (size_t i = 0; !rc && i < list->count; i++)
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = fill_act(&acts[i], &bufs[i], reeve__task_list_entry(list, i),
+                      action, NULL, now_at_ms, err);
+    if (!rc && count)
+        rc = broker->ops->act(broker, acts, count, err);
+    for (size_t i = 0; !rc && i < count; i++)
         *out_count += acts[i].code == 0;
-    for (size_t i = 0; bufs && i < list->count; i++)
+    for (size_t i = 0; bufs && i < count; i++)
         reeve__buf_dispose(&bufs[i]);
     reeve__free(env, bufs);
     reeve__free(env, acts);

@@ -126,7 +126,7 @@ reeve_rc reeve_inspector_find(reeve_task_list **out, reeve_inspector *inspector,
     else
         rc = reeve__fail_nomem(err);
     reeve__shared_give(&inspector->shared);
-    if (rc || !list->count)
+    if (rc || !list->base.count)
         reeve_task_list_free(list);
     else
         *out = list;

@@ -8,19 +8,69 @@
 #include "base/buf.h"
 #include "inspect/inspector.h"
 
-/* --- growing arrays of pointers ----------------------------------------- */
+/* --- any list -------------------------------------------------------------- */
 
-static bool grow(void ***items, size_t *capacity, size_t count,
-                 reeve_env *env) {
-    if (count < *capacity)
-        return true;
-    size_t wanted = *capacity ? *capacity * 2 : 16;
-    void **grown = reeve__realloc(env, *items, wanted * sizeof *grown);
-    if (!grown)
-        return false;
-    *items = grown;
-    *capacity = wanted;
-    return true;
+static void *list_new(reeve_env *env) {
+    reeve__list *list = reeve__calloc(env, 1, sizeof *list);
+    if (list)
+        list->env = reeve__env_ref(env);
+    return list;
+}
+
+static void list_free(reeve__list *list) {
+    if (!list)
+        return;
+    reeve_env *env = list->env;
+    for (size_t i = 0; i < list->count; i++)
+        reeve__free(env, list->blocks[i]);
+    reeve__free(env, list->blocks);
+    reeve__free(env, list);
+    reeve_env_free(env);
+}
+
+static void *list_get(const reeve__list *list, size_t index) {
+    return list && index < list->count ? list->blocks[index] : NULL;
+}
+
+/* Appends a block: a zeroed head and room for bytes behind it. NULL when memory
+ * is short. */
+static void *list_add(reeve__list *list, size_t head_bytes, size_t bytes) {
+    if (list->count == list->capacity) {
+        size_t wanted = list->capacity ? list->capacity * 2 : 16;
+        void **grown = reeve__realloc(list->env, list->blocks,
+                                      wanted * sizeof *list->blocks);
+        if (!grown)
+            return NULL;
+        list->blocks = grown;
+        list->capacity = wanted;
+    }
+    void *block = reeve__alloc(list->env, head_bytes + bytes);
+    if (!block)
+        return NULL;
+    memset(block, 0, head_bytes);
+    list->blocks[list->count++] = block;
+    return block;
+}
+
+typedef reeve_rc (*read_fn)(reeve__broker *broker, reeve__list *list,
+                            reeve_error *err);
+
+/* Makes a list and lets read fill it from the broker. */
+static reeve_rc read_list(reeve__list **out, reeve_inspector *inspector,
+                          read_fn read, reeve_error *err) {
+    reeve__broker *broker = NULL;
+    *out = NULL;
+    reeve_rc rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    reeve__list *list = list_new(inspector->shared.env);
+    rc = list ? read(broker, list, err) : reeve__fail_nomem(err);
+    reeve__shared_give(&inspector->shared);
+    if (rc)
+        list_free(list);
+    else
+        *out = list;
+    return rc;
 }
 
 /* Copies bytes to *at, moves it on, returns the copy's view. */
@@ -35,10 +85,7 @@ static reeve_bytes put(char **at, reeve_bytes bytes) {
 /* --- tasks --------------------------------------------------------------- */
 
 reeve_task_list *reeve__task_list_new(reeve_env *env) {
-    reeve_task_list *list = reeve__calloc(env, 1, sizeof *list);
-    if (list)
-        list->env = reeve__env_ref(env);
-    return list;
+    return list_new(env);
 }
 
 static void fill_from_envelope(reeve_task_info *info,
@@ -72,7 +119,7 @@ static int64_t settled_at(const reeve__row *row,
 static reeve_rc fill_entry(reeve__task_entry *entry, const reeve__row *row,
                            reeve_env *env, reeve_error *err) {
     reeve_task_info *info = &entry->info;
-    char *at = entry->memory;
+    char *at = (char *)(entry + 1);
     info->queue = put(&at, row->queue);
     info->id = put(&at, row->id);
     info->result = put(&at, row->result);
@@ -98,85 +145,58 @@ static reeve_rc fill_entry(reeve__task_entry *entry, const reeve__row *row,
     return 0;
 }
 
-static void entry_free(reeve__task_entry *entry, reeve_env *env) {
-    if (!entry)
-        return;
-    if (entry->readable)
-        reeve__envelope_dispose(&entry->envelope);
-    reeve__free(env, entry->memory);
-    reeve__free(env, entry);
-}
-
 reeve_rc reeve__task_list_add(void *ctx, const reeve__row *row,
                               reeve_error *err) {
-    reeve_task_list *list = ctx;
-    void **items = (void **)list->entries;
-    bool room = grow(&items, &list->capacity, list->count, list->env);
-    list->entries = (reeve__task_entry **)items;
-    reeve__task_entry *entry = reeve__calloc(list->env, 1, sizeof *entry);
-    if (entry)
-        entry->memory = reeve__alloc(list->env, row->queue.size + row->id.size +
-                                                    row->envelope.size +
-                                                    row->result.size + 1);
-    reeve_rc rc = room && entry && entry->memory
-                      ? fill_entry(entry, row, list->env, err)
-                      : reeve__fail_nomem(err);
-    if (rc)
-        entry_free(entry, list->env);
-    else
-        list->entries[list->count++] = entry;
-    return rc;
+    reeve__list *list = &((reeve_task_list *)ctx)->base;
+    size_t bytes =
+        row->queue.size + row->id.size + row->result.size + row->envelope.size;
+    reeve__task_entry *entry = list_add(list, sizeof *entry, bytes);
+    return entry ? fill_entry(entry, row, list->env, err)
+                 : reeve__fail_nomem(err);
+}
+
+reeve__task_entry *reeve__task_list_entry(const reeve_task_list *list,
+                                          size_t index) {
+    return list ? list_get(&list->base, index) : NULL;
 }
 
 size_t reeve_task_list_count(const reeve_task_list *list) {
-    return list ? list->count : 0;
+    return list ? list->base.count : 0;
 }
 
 const reeve_task_info *reeve_task_list_get(const reeve_task_list *list,
                                            size_t index) {
-    return list && index < list->count ? &list->entries[index]->info : NULL;
+    const reeve__task_entry *entry = reeve__task_list_entry(list, index);
+    return entry ? &entry->info : NULL;
 }
 
 void reeve_task_list_free(reeve_task_list *list) {
     if (!list)
         return;
-    for (size_t i = 0; i < list->count; i++)
-        entry_free(list->entries[i], list->env);
-    reeve__free(list->env, list->entries);
-    reeve_env *env = list->env;
-    reeve__free(env, list);
-    reeve_env_free(env);
+    for (size_t i = 0; i < list->base.count; i++) {
+        reeve__task_entry *entry = list->base.blocks[i];
+        if (entry->readable)
+            reeve__envelope_dispose(&entry->envelope);
+    }
+    list_free(&list->base);
 }
 
 /* --- queues -------------------------------------------------------------- */
 
-struct reeve_queue_list {
-    reeve_env *env;
-    reeve_queue_info **infos; /* one block each: the struct and its name */
-    size_t count;
-    size_t capacity;
-};
-
-static reeve_rc add_queue(void *ctx, const reeve_queue_info *info,
+static reeve_rc add_queue(void *list, const reeve_queue_info *info,
                           reeve_error *err) {
-    reeve_queue_list *list = ctx;
-    void **items = (void **)list->infos;
-    bool room = grow(&items, &list->capacity, list->count, list->env);
-    list->infos = (reeve_queue_info **)items;
-    reeve_queue_info *copy =
-        room ? reeve__alloc(list->env, sizeof *copy + info->name.size) : NULL;
+    reeve_queue_info *copy = list_add(list, sizeof *copy, info->name.size);
     if (!copy)
         return reeve__fail_nomem(err);
     char *at = (char *)(copy + 1);
     *copy = *info;
     copy->name = put(&at, info->name);
-    list->infos[list->count++] = copy;
     return 0;
 }
 
 static int by_name(const void *a, const void *b) {
-    const reeve_queue_info *left = *(reeve_queue_info *const *)a;
-    const reeve_queue_info *right = *(reeve_queue_info *const *)b;
+    const reeve_queue_info *left = *(void *const *)a;
+    const reeve_queue_info *right = *(void *const *)b;
     size_t shorter =
         left->name.size < right->name.size ? left->name.size : right->name.size;
     int order = memcmp(left->name.data, right->name.data, shorter);
@@ -186,73 +206,43 @@ static int by_name(const void *a, const void *b) {
            (left->name.size < right->name.size);
 }
 
+static reeve_rc read_queues(reeve__broker *broker, reeve__list *list,
+                            reeve_error *err) {
+    reeve_rc rc = broker->ops->queues(broker, add_queue, list, err);
+    if (!rc && list->count)
+        qsort(list->blocks, list->count, sizeof *list->blocks, by_name);
+    return rc;
+}
+
 reeve_rc reeve_inspector_queues(reeve_queue_list **out,
                                 reeve_inspector *inspector, reeve_error *err) {
-    reeve__broker *broker = NULL;
     if (!out)
         return reeve__fail(err, REEVE_E_USAGE, "out is NULL");
-    *out = NULL;
-    reeve_rc rc = reeve__inspector_take(&broker, inspector, err);
-    if (rc)
-        return rc;
-    reeve_queue_list *list =
-        reeve__calloc(inspector->shared.env, 1, sizeof *list);
-    if (list) {
-        list->env = reeve__env_ref(inspector->shared.env);
-        rc = broker->ops->queues(broker, add_queue, list, err);
-    } else {
-        rc = reeve__fail_nomem(err);
-    }
-    reeve__shared_give(&inspector->shared);
-    if (rc) {
-        reeve_queue_list_free(list);
-        return rc;
-    }
-    if (list->count)
-        qsort(list->infos, list->count, sizeof(reeve_queue_info *), by_name);
-    *out = list;
-    return 0;
+    reeve__list *list = NULL;
+    reeve_rc rc = read_list(&list, inspector, read_queues, err);
+    *out = (reeve_queue_list *)list;
+    return rc;
 }
 
 size_t reeve_queue_list_count(const reeve_queue_list *list) {
-    return list ? list->count : 0;
+    return list ? list->base.count : 0;
 }
 
 const reeve_queue_info *reeve_queue_list_get(const reeve_queue_list *list,
                                              size_t index) {
-    return list && index < list->count ? list->infos[index] : NULL;
+    return list ? list_get(&list->base, index) : NULL;
 }
 
 void reeve_queue_list_free(reeve_queue_list *list) {
-    if (!list)
-        return;
-    for (size_t i = 0; i < list->count; i++)
-        reeve__free(list->env, list->infos[i]);
-    reeve__free(list->env, list->infos);
-    reeve_env *env = list->env;
-    reeve__free(env, list);
-    reeve_env_free(env);
+    list_free((reeve__list *)list);
 }
 
 /* --- workers ------------------------------------------------------------- */
 
-struct reeve_worker_list {
-    reeve_env *env;
-    reeve_worker_info **infos;
-    size_t count;
-    size_t capacity;
-};
-
-static reeve_rc add_worker(void *ctx, const reeve_worker_info *info,
+static reeve_rc add_worker(void *list, const reeve_worker_info *info,
                            reeve_error *err) {
-    reeve_worker_list *list = ctx;
-    void **items = (void **)list->infos;
-    bool room = grow(&items, &list->capacity, list->count, list->env);
-    list->infos = (reeve_worker_info **)items;
-    reeve_worker_info *copy =
-        room ? reeve__alloc(list->env, sizeof *copy + info->id.size +
-                                           info->host.size + info->queues.size)
-             : NULL;
+    size_t bytes = info->id.size + info->host.size + info->queues.size;
+    reeve_worker_info *copy = list_add(list, sizeof *copy, bytes);
     if (!copy)
         return reeve__fail_nomem(err);
     char *at = (char *)(copy + 1);
@@ -260,51 +250,33 @@ static reeve_rc add_worker(void *ctx, const reeve_worker_info *info,
     copy->id = put(&at, info->id);
     copy->host = put(&at, info->host);
     copy->queues = put(&at, info->queues);
-    list->infos[list->count++] = copy;
     return 0;
+}
+
+static reeve_rc read_workers(reeve__broker *broker, reeve__list *list,
+                             reeve_error *err) {
+    return broker->ops->workers(broker, add_worker, list, err);
 }
 
 reeve_rc reeve_inspector_workers(reeve_worker_list **out,
                                  reeve_inspector *inspector, reeve_error *err) {
-    reeve__broker *broker = NULL;
     if (!out)
         return reeve__fail(err, REEVE_E_USAGE, "out is NULL");
-    *out = NULL;
-    reeve_rc rc = reeve__inspector_take(&broker, inspector, err);
-    if (rc)
-        return rc;
-    reeve_worker_list *list =
-        reeve__calloc(inspector->shared.env, 1, sizeof *list);
-    if (list) {
-        list->env = reeve__env_ref(inspector->shared.env);
-        rc = broker->ops->workers(broker, add_worker, list, err);
-    } else {
-        rc = reeve__fail_nomem(err);
-    }
-    reeve__shared_give(&inspector->shared);
-    if (rc)
-        reeve_worker_list_free(list);
-    else
-        *out = list;
+    reeve__list *list = NULL;
+    reeve_rc rc = read_list(&list, inspector, read_workers, err);
+    *out = (reeve_worker_list *)list;
     return rc;
 }
 
 size_t reeve_worker_list_count(const reeve_worker_list *list) {
-    return list ? list->count : 0;
+    return list ? list->base.count : 0;
 }
 
 const reeve_worker_info *reeve_worker_list_get(const reeve_worker_list *list,
                                                size_t index) {
-    return list && index < list->count ? list->infos[index] : NULL;
+    return list ? list_get(&list->base, index) : NULL;
 }
 
 void reeve_worker_list_free(reeve_worker_list *list) {
-    if (!list)
-        return;
-    for (size_t i = 0; i < list->count; i++)
-        reeve__free(list->env, list->infos[i]);
-    reeve__free(list->env, list->infos);
-    reeve_env *env = list->env;
-    reeve__free(env, list);
-    reeve_env_free(env);
+    list_free((reeve__list *)list);
 }
