@@ -27,7 +27,7 @@ define build
 endef
 
 .PHONY: help demo test lint bench wheel install fuzz asan tsan valgrind \
-	build python abi clean setup
+	prove provesan build python abi clean setup
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -90,6 +90,15 @@ valgrind: setup ## run the C suites under valgrind, leaks are failures
 prove: build ## kill, freeze, cut and skew; print what held (T="kills cuts")
 	@tools/setup.sh test
 	@python3 tests/e2e/prove.py --build $(BUILD) $(T)
+
+provesan: setup ## the short proofs with the sanitizers' builds
+	@tools/setup.sh test
+	$(call build,build-asan,-DCMAKE_BUILD_TYPE=Debug \
+		-DREEVE_SANITIZE=address,undefined)
+	$(call build,build-tsan,-DCMAKE_BUILD_TYPE=Debug \
+		-DREEVE_SANITIZE=thread)
+	@python3 tests/e2e/prove.py --short --build build-asan $(T)
+	@python3 tests/e2e/prove.py --short --build build-tsan $(T)
 
 build: setup ## build the C library and its tests, asserts on
 	$(call build,$(BUILD),-DCMAKE_BUILD_TYPE=RelWithDebInfo \

@@ -71,7 +71,9 @@ def delayed(stage: Stage, tasks: int, scheduled: int) -> None:
             )
             name = f"{stage.broker}: none early beside {scheduled} scheduled"
             _delayed(stage, url, name, tasks, span_ms)
-        if stage.broker == "redis":  # with SQLite the clients' host is the server
+        # With SQLite the clients' host is the server; and a sanitizer does not see what
+        # libfaketime does to its clocks and condition variables.
+        if stage.broker == "redis" and not stage.sanitizer:
             for offset in HOUR_OFF:
                 name = f"redis: clocks of producer and worker {offset}"
                 _delayed(stage, url, name, tasks // 5, span_ms, _fake_clock(offset))

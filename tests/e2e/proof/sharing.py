@@ -18,6 +18,9 @@ def _run_all(stage: Stage, url: str, count: int) -> tuple[int, int, int]:
 
 def forks(stage: Stage, tasks: int) -> None:
     """A client used before a fork, then in the child and in the parent at the same time."""
+    if "thread" in stage.sanitizer:  # it takes a child's thread for a rival of its parent's
+        stage.check(f"{stage.broker}: forks are not for ThreadSanitizer", True, skipped=1)
+        return
     with stage.store() as url:
         acks = stage.path("acks")
         stage.produce(url=url, count=tasks, threads=4, fork=1, ids=0, acks=acks)

@@ -141,6 +141,15 @@ class Stage:
         self._serial = 0
         self._tails: dict[Path, Tail] = {}
 
+    @property
+    def sanitizer(self) -> str:
+        """What the build is instrumented with; empty for nothing."""
+        cache = self.build / "CMakeCache.txt"
+        for line in cache.read_text().splitlines() if cache.exists() else []:
+            if line.startswith("REEVE_SANITIZE:"):
+                return line.split("=", 1)[1]
+        return ""
+
     # --- figures ---
 
     def check(self, name: str, good: bool, **figures: Any) -> Check:
@@ -173,7 +182,8 @@ class Stage:
         binary = self.build / "e2e" / program
         if not binary.exists():
             raise FileNotFoundError(f"{binary} is not built; run make build")
-        command = [str(binary), *words]
+        # Sanitizers' shadow memory and address randomisation may collide.
+        command = [*(["setarch", "-R"] if self.sanitizer else []), str(binary), *words]
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), str(value)]
         started = Program(command, {**os.environ, **(env or {})}, self.path(f"{program}.log"))
