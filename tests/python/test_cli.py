@@ -192,6 +192,28 @@ def test_worker_url_overrides_the_apps(place: Place, app: App, tmp_path: Path) -
         end(process)
 
 
+def test_a_terminated_demo_leaves_nothing(place: Place, shared_broker: str) -> None:
+    import signal
+    import subprocess
+
+    scratch = place.folder / "scratch"
+    scratch.mkdir()
+    place.env["TMPDIR"] = str(scratch)
+    folder = place.folder / "files"
+    folder.mkdir()
+    for n in range(300):
+        (folder / f"{n}.txt").write_bytes(os.urandom(1_000_000))
+    command = [sys.executable, "-m", "reeve", "demo", str(folder), "--url", shared_broker]
+    demo = subprocess.Popen(command, env=place.env, stdout=subprocess.DEVNULL)
+    with App(shared_broker, prefix="reeve-demo") as app:
+        wait_for(lambda: any(w.active for w in app.workers()))
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(30) == 1
+        assert app.workers() == []
+        assert not any(q.backlog or q.completed or q.archived for q in app.queues())
+    assert list(scratch.iterdir()) == []
+
+
 @pytest.mark.parametrize("kill", [(), ("--kill",), ("--kill", "unsupervised", "--lease", "1s")])
 def test_demo_accounts_for_every_file(place: Place, shared_broker: str, kill: tuple[str]) -> None:
     folder = place.folder / "files"

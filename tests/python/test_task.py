@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +229,35 @@ def test_enqueue_by_name(app: App) -> None:
     assert info.state == "scheduled"
 
 
+def test_loops_leave_nothing_behind(mem_app: App) -> None:
+    _, double = make_tasks(mem_app)
+
+    async def use() -> None:
+        await asyncio.gather(*(double.aenqueue(n) for n in range(3)))
+
+    asyncio.run(use())
+    for _ in range(5):
+        asyncio.run(use())
+    gc.collect()
+    assert len(mem_app._senders) == 0
+    assert mem_app.inspect.queue("async").pending == 18
+
+
+def test_a_cancelled_aenqueue_disturbs_no_other(mem_app: App) -> None:
+    _, double = make_tasks(mem_app)
+
+    async def use() -> None:
+        first = asyncio.ensure_future(double.aenqueue(1))
+        second = asyncio.ensure_future(double.aenqueue(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).state == "pending"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    asyncio.run(use())
+
+
 def test_a_payload_may_be_large_but_not_huge(app: App) -> None:
     join, double = make_tasks(app)
     assert len(join.enqueue(1, "x" * 1_000_000).info().args["b"]) == 1_000_000
@@ -295,6 +326,12 @@ def test_default_url(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.delenv("REEVE_URL", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert App().url == f"sqlite://{tmp_path}/reeve/reeve.db"
+    odd = f"{tmp_path}/a b%3F?#é"
+    monkeypatch.setenv("XDG_STATE_HOME", odd)
+    with App() as app:
+        app.enqueue("t", {})
+        assert app.inspect.queue("default").pending == 1
+    assert Path(odd, "reeve", "reeve.db").exists()
     monkeypatch.setenv("XDG_STATE_HOME", "relative/is/ignored")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert App().url == f"sqlite://{tmp_path}/.local/state/reeve/reeve.db"

@@ -229,7 +229,7 @@ class App:
         sender = self._senders.get(loop)
         if sender is None:
             # not a bound property: an app whose connection is swapped must be followed
-            sender = self._senders[loop] = Sender(loop, lambda: self.client)
+            sender = self._senders[loop] = Sender(lambda: self.client)
         return sender
 
     def close(self) -> None:

@@ -23,10 +23,9 @@ def error_of(code: int) -> Error:
 
 
 class Sender:
-    """Belongs to one event loop."""
+    """Belongs to one event loop, and must not refer to it: the app drops it with its loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, client: Callable[[], _core.Client]) -> None:
-        self._loop = loop
+    def __init__(self, client: Callable[[], _core.Client]) -> None:
         self._client = client
         self._waiting: list[tuple[_core.Template, bytes, _Outcome]] = []
         self._task: asyncio.Task[None] | None = None
@@ -34,10 +33,11 @@ class Sender:
 
     def send(self, template: _core.Template, payload: bytes) -> _Outcome:
         """Future of (id, whether it existed)."""
-        outcome: _Outcome = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        outcome: _Outcome = loop.create_future()
         self._waiting.append((template, payload, outcome))
         if self._task is None:
-            self._task = self._loop.create_task(self._drain())
+            self._task = loop.create_task(self._drain())
         return outcome
 
     def close(self) -> None:
@@ -56,7 +56,8 @@ class Sender:
     async def _send(self, batch: list[tuple[_core.Template, bytes, _Outcome]]) -> None:
         items = [(template, payload) for template, payload, _ in batch]
         try:
-            rows = await self._loop.run_in_executor(self._thread, self._store, items)
+            loop = asyncio.get_running_loop()
+            rows = await loop.run_in_executor(self._thread, self._store, items)
         except Exception as error:
             if len(batch) > 1 and not getattr(error, "transient", False):
                 # an item that is refused as a whole must not take the others with it
