@@ -17,7 +17,7 @@ function(reeve_add_helpers target)
         set(scope INTERFACE)
     endif()
     target_include_directories(${target} ${scope} ${REEVE_TESTS_DIR})
-    target_link_libraries(${target} ${scope} reeve_objects PkgConfig::CMOCKA)
+    target_link_libraries(${target} ${scope} reeve_objects PkgConfig::CMOCKA m)
 endfunction()
 
 file(GLOB sources CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/support/*.c)

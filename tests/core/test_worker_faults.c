@@ -359,6 +359,17 @@ static void refused_queue_does_not_hold_up_others(void **state) {
     close_bench(&b);
 }
 
+static void failed_turn_takes_its_time_once(void **state) {
+    (void)state;
+    bench b;
+    open_manual(&b, 1);
+    fake_fail(&b.plan, FAKE_TURN, REEVE_E_NET, -1);
+    fake_fail(&b.plan, FAKE_PROMOTE, REEVE_E_NET, -1);
+    assert_int_equal(step(&b), REEVE_E_NET);
+    assert_int_equal(fake_calls(&b.plan, FAKE_NOW), 0);
+    close_bench(&b);
+}
+
 static void flood_of_due_tasks_leaves_time_for_leases(void **state) {
     (void)state;
     bench b;
@@ -429,6 +440,54 @@ static void longest_spans_saturate(void **state) {
         assert_int_equal(step(&b), 0);
         assert_int_equal(stats_of(&b).done, 1);
     }
+    close_bench(&b);
+}
+
+/* A snooze is no failure. */
+static void beat_counts_failed_runs_only(void **state) {
+    (void)state;
+    static const int32_t kinds[] = { REEVE_OUTCOME_SNOOZE, REEVE_OUTCOME_RETRY,
+                                     REEVE_OUTCOME_FATAL };
+    bench b;
+    open_manual(&b, 3);
+    reeve_enqueue_args args = plain();
+    put_many(&b, &args, 3);
+    assert_int_equal(step(&b), 0);
+    for (size_t i = 0; i < 3; i++) {
+        reeve_outcome outcome = REEVE_OUTCOME_INIT;
+        outcome.kind = kinds[i];
+        outcome.delay_ms = kinds[i] == REEVE_OUTCOME_FATAL ? 0 : 600000;
+        must(reeve_worker_complete(b.worker, take(&b, false), &outcome, NULL),
+             NULL);
+    }
+    assert_int_equal(step(&b), 0);
+    advance(&b, 10000);
+    assert_int_equal(step(&b), 0);
+    reeve_worker_list *list = NULL;
+    must(reeve_inspector_workers(&list, b.inspector, NULL), NULL);
+    assert_int_equal(reeve_worker_list_get(list, 0)->failed, 2);
+    reeve_worker_list_free(list);
+    close_bench(&b);
+}
+
+static void handler_that_ignores_a_lost_lease_is_stuck(void **state) {
+    (void)state;
+    bench b;
+    open_manual(&b, 1);
+    reeve_enqueue_args args = plain();
+    put(&b, &args, "a");
+    assert_int_equal(step(&b), 0);
+    reeve_delivery *dlv = take(&b, false);
+    atomic_store(&b.plan.leases_lost, true);
+    advance(&b, 10000); /* a third of the lease */
+    assert_int_equal(step(&b), 0);
+    assert_int_equal(reeve_delivery_cancel_reason(dlv),
+                     REEVE_CANCEL_LEASE_LOST);
+    assert_int_equal(stats_of(&b).stuck, 0);
+    advance(&b, 5000);
+    assert_int_equal(step(&b), 0);
+    assert_int_equal(stats_of(&b).stuck, 1);
+    finish(&b, dlv);
     close_bench(&b);
 }
 
@@ -519,12 +578,11 @@ static void pollers_take_no_executors_wakeup(void **state) {
     start(&b);
     reeve_enqueue_args args = plain();
     for (int i = 0; i < TASKS; i++) {
+        char id[] = { (char)('a' + i), '\0' };
         fake_await(&b.plan, FAKE_WAIT, i + 1); /* idle */
-        put_many(&b, &args, 1);
+        put(&b, &args, id);
         (void)reeve__poll_two(NULL, ran.fd, -1, INT64_MAX);
         reeve__wakefd_clear(&ran);
-        while (stats_of(&b).done < i + 1)
-            ;
     }
     reeve_worker_stop(b.worker);
     for (size_t i = 0; i < POLLERS; i++) {
@@ -703,6 +761,9 @@ int main(void) {
         cmocka_unit_test(broker_that_is_back_is_used_at_once),
         cmocka_unit_test(outage_is_met_once_a_round_not_once_a_queue),
         cmocka_unit_test(refused_queue_does_not_hold_up_others),
+        cmocka_unit_test(failed_turn_takes_its_time_once),
+        cmocka_unit_test(beat_counts_failed_runs_only),
+        cmocka_unit_test(handler_that_ignores_a_lost_lease_is_stuck),
         cmocka_unit_test(flood_of_due_tasks_leaves_time_for_leases),
         cmocka_unit_test(deadline_is_a_deadline_by_any_clock),
         cmocka_unit_test(longest_spans_saturate),

@@ -122,6 +122,15 @@ static void fake_close(reeve__broker *broker) {
     reeve_env_free(env);
 }
 
+static reeve_rc fake_enqueue(reeve__broker *broker, reeve__enqueue_item *items,
+                             size_t count, reeve_error *err) {
+    const fake_broker *fake = fake_of(broker);
+    fake_fault fault = begin(fake, FAKE_ENQUEUE);
+    return fault.code
+               ? fail(&fault, err)
+               : fake->inner->ops->enqueue(fake->inner, items, count, err);
+}
+
 static reeve_rc fake_turn(reeve__broker *broker, reeve__turn *turns,
                           size_t count, reeve_bytes worker,
                           reeve__row_fn on_claim, void *ctx, reeve_error *err) {
@@ -222,6 +231,9 @@ static reeve_rc fake_weights(reeve__broker *broker, reeve__weight_fn on_weight,
 static reeve_rc fake_now(reeve__broker *broker, int64_t *out_at_ms,
                          reeve_error *err) {
     const fake_broker *fake = fake_of(broker);
+    fake_fault fault = begin(fake, FAKE_NOW);
+    if (fault.code)
+        return fail(&fault, err);
     reeve_rc rc = fake->inner->ops->now(fake->inner, out_at_ms, err);
     *out_at_ms -= atomic_load(&fake->plan->clock_lag_ms);
     return rc;
@@ -230,6 +242,7 @@ static reeve_rc fake_now(reeve__broker *broker, int64_t *out_at_ms,
 static const reeve__broker_ops fake_ops = {
     .name = "fake",
     .close = fake_close,
+    .enqueue = fake_enqueue,
     .turn = fake_turn,
     .extend = fake_extend,
     .promote = fake_promote,

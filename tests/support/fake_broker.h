@@ -1,6 +1,6 @@
 /*
  * A broker that misbehaves on demand: mem:// behind a script of faults. Verbs
- * of a worker only. A test wraps the worker's own handle and lets it open the
+ * of clients and workers only. A test wraps the worker's own handle and lets it open the
  * others through fake_open.
  */
 #ifndef REEVE_TESTS_FAKE_BROKER_H
@@ -20,6 +20,8 @@ enum fake_verb {
     FAKE_BEAT,
     FAKE_WAIT,
     FAKE_UNWAIT,
+    FAKE_NOW,
+    FAKE_ENQUEUE,
     FAKE_VERB_COUNT,
 };
 

@@ -125,12 +125,12 @@ typedef struct reeve_event {
 /* Counters since start; server work is not asked for. */
 typedef struct reeve_worker_stats {
     uint32_t size;
-    int32_t active;       /* held by handlers now */
+    int32_t active;       /* claimed and without a verdict now */
     int64_t claimed;
     int64_t done;
-    int64_t retried;
+    int64_t retried;      /* to run again later, snoozed ones too */
     int64_t archived;
-    int64_t requeued;
+    int64_t requeued;     /* back to the front, not counted as run */
     int64_t lease_lost;   /* settles refused: another worker has the task */
     int64_t stuck;        /* handlers that ignored their cancellation */
     int64_t reclaimed;    /* taken over from dead workers */
@@ -182,7 +182,7 @@ REEVE_EXTERN reeve_rc reeve_worker_join(reeve_worker *worker,
  * have been completed. Thread: one. */
 REEVE_EXTERN void reeve_worker_free(reeve_worker *worker);
 
-/* Copies the worker's id (NUL-terminated view, borrows). Thread: any. */
+/* The worker's id; NUL-terminated, borrows from the worker. Thread: any. */
 REEVE_EXTERN reeve_bytes reeve_worker_id(const reeve_worker *worker);
 
 /* Takes up to max events; waits up to timeout_ms (0 = do not wait) for the

@@ -46,6 +46,8 @@ static int64_t mono_ms(reeve_env *env) {
     return reeve__mono_ns(env) / REEVE__MS_NS;
 }
 
+/* After a call that went well only: a broker that is away would be waited for
+ * once more. */
 static void note_server_time(reeve_client *client, reeve__broker *broker) {
     int64_t now_at_ms = 0;
     if (broker->ops->now(broker, &now_at_ms, NULL) == 0)
@@ -152,7 +154,8 @@ static void store_calls(reeve_client *client, reeve__broker *broker,
     if (!head->next) {
         head->rc = broker->ops->enqueue(broker, head->items, head->count,
                                         &head->error);
-        note_server_time(client, broker);
+        if (!head->rc)
+            note_server_time(client, broker);
         return;
     }
     reeve_env *env = client->shared.env;
@@ -174,7 +177,8 @@ static void store_calls(reeve_client *client, reeve__broker *broker,
         at += call->count;
     }
     reeve__free(env, all);
-    note_server_time(client, broker);
+    if (!rc)
+        note_server_time(client, broker);
 }
 
 /* Takes the handle, stores what is queued, wakes its callers. Holds: nothing

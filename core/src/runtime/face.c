@@ -18,6 +18,7 @@ void reeve__cancel(reeve_worker *worker, reeve_delivery *dlv, int reason) {
     int none = REEVE_CANCEL_NONE;
     if (!atomic_compare_exchange_strong(&dlv->cancel_reason, &none, reason))
         return;
+    reeve__watch_overrun(worker, dlv);
     if (!dlv->handed || worker->handler_count)
         return; /* nobody to tell, or a C handler that reads the flag */
     dlv->refs++;

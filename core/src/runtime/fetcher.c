@@ -212,6 +212,7 @@ static void count_stored(reeve_worker *worker, const reeve_delivery *dlv,
                    (int)dlv->id.size, dlv->id.data, (long long)dlv->token);
         return;
     }
+    worker->failed_count += settle->failed;
     if (settle->done)
         stats->done++;
     else if (settle->to_state == REEVE_STATE_RETRY ||
@@ -290,7 +291,8 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
     reeve_rc rc =
         broker->ops->turn(broker, scratch->turns, turn_count,
                           reeve_bytes_of(worker->id), on_claim, worker, &err);
-    reeve__worker_note_time(worker, broker);
+    if (!rc) /* else it would be asked again, for as long again */
+        reeve__worker_note_time(worker, broker);
     int64_t now_ns = reeve__mono_ns(worker->env);
     reeve__lock(&worker->mutex);
     worker->stats.reconnects = broker->reconnects;

@@ -184,7 +184,7 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
         .concurrency = (int32_t)worker->concurrency,
         .active = (int32_t)worker->live_count,
         .done = worker->stats.done,
-        .failed = worker->stats.retried + worker->stats.archived,
+        .failed = worker->failed_count,
         .quiet = worker->quiet,
         .queues = reeve__buf_view(&queues),
     };

@@ -10,8 +10,7 @@
 /* A handler that still runs this long after it was told to stop is stuck. */
 #define STUCK_AFTER_MS 5000
 
-/* Keeps an eye on a handler that was told. Holds: mutex. */
-static void watch_overrun(reeve_worker *worker, reeve_delivery *dlv) {
+void reeve__watch_overrun(reeve_worker *worker, reeve_delivery *dlv) {
     if (!dlv->handed || dlv->overran)
         return;
     dlv->overran = true;
@@ -40,7 +39,6 @@ static void time_out(reeve_worker *worker, reeve_delivery *dlv) {
         reeve__ready_remove(worker, dlv);
     reeve__cancel(worker, dlv,
                   deadline ? REEVE_CANCEL_DEADLINE : REEVE_CANCEL_TIMEOUT);
-    watch_overrun(worker, dlv);
     reeve__seal(&dlv->sealed, dlv, &outcome, dlv->handed,
                 deadline ? REEVE__REASON_DEADLINE : REEVE__REASON_NONE);
     reeve__outbox_add(worker, dlv);

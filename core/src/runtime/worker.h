@@ -182,6 +182,7 @@ struct reeve_worker {
     reeve_delivery *overrun_first; /* told to stop, still running */
     int64_t tick_by_ns;            /* when the ticker means to wake */
     reeve_worker_stats stats;
+    int64_t failed_count; /* runs that failed, for the beat */
 
     /* The fetcher's own. */
     reeve__fetch_scratch scratch;
@@ -276,6 +277,9 @@ bool reeve__tick_is_over(reeve_worker *worker);
 /* Runs every role that is due; returns when the next is. */
 int64_t reeve__tick_step(reeve_worker *worker, int64_t now_ns);
 void reeve__tick_run(void *worker);
+/* Keeps an eye on a handler that was told to stop, and reports it when it goes
+ * on nevertheless. Holds: worker->mutex. */
+void reeve__watch_overrun(reeve_worker *worker, reeve_delivery *dlv);
 /* A queue's next due time became known. Thread: any. */
 void reeve__tick_due_hint(reeve_worker *worker, size_t queue_index,
                           int64_t due_at_ms);
