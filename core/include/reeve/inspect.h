@@ -109,9 +109,12 @@ REEVE_EXTERN void reeve_inspector_close(reeve_inspector *inspector);
 REEVE_EXTERN reeve_rc reeve_inspector_queues(reeve_queue_list **out,
                                              reeve_inspector *inspector,
                                              reeve_error *err);
+/* How many; 0 for NULL. Thread: any. */
 REEVE_EXTERN size_t reeve_queue_list_count(const reeve_queue_list *list);
+/* Borrows from the list; NULL past its end. Thread: any. */
 REEVE_EXTERN const reeve_queue_info *reeve_queue_list_get(
     const reeve_queue_list *list, size_t index);
+/* Accepts NULL. Thread: one. */
 REEVE_EXTERN void reeve_queue_list_free(reeve_queue_list *list);
 
 /* A page of tasks in one state, in the order they would run (finished ones:
@@ -128,18 +131,24 @@ REEVE_EXTERN reeve_rc reeve_inspector_find(reeve_task_list **out,
                                            reeve_inspector *inspector,
                                            reeve_bytes queue, reeve_bytes id,
                                            reeve_error *err);
+/* How many; 0 for NULL. Thread: any. */
 REEVE_EXTERN size_t reeve_task_list_count(const reeve_task_list *list);
+/* Borrows from the list; NULL past its end. Thread: any. */
 REEVE_EXTERN const reeve_task_info *reeve_task_list_get(
     const reeve_task_list *list, size_t index);
+/* Accepts NULL. Thread: one. */
 REEVE_EXTERN void reeve_task_list_free(reeve_task_list *list);
 
 /* Live and recently dead workers. New list. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_inspector_workers(reeve_worker_list **out,
                                               reeve_inspector *inspector,
                                               reeve_error *err);
+/* How many; 0 for NULL. Thread: any. */
 REEVE_EXTERN size_t reeve_worker_list_count(const reeve_worker_list *list);
+/* Borrows from the list; NULL past its end. Thread: any. */
 REEVE_EXTERN const reeve_worker_info *reeve_worker_list_get(
     const reeve_worker_list *list, size_t index);
+/* Accepts NULL. Thread: one. */
 REEVE_EXTERN void reeve_worker_list_free(reeve_worker_list *list);
 
 /* Acts on one task. Errors: NOT_FOUND, STATE (not from this state).

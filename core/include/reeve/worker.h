@@ -211,6 +211,7 @@ REEVE_EXTERN reeve_rc reeve_worker_complete_many(
 REEVE_EXTERN reeve_rc reeve_worker_step(int64_t *out_next_at_ms,
                                         reeve_worker *worker, reeve_error *err);
 
+/* Fills out (set out->size first). Thread: any. */
 REEVE_EXTERN reeve_rc reeve_worker_stats_read(reeve_worker_stats *out,
                                               reeve_worker *worker,
                                               reeve_error *err);
