@@ -24,6 +24,7 @@ typedef struct plan {
     reeve_client *client;
     int acks;
     const char *label;
+    const char *type;
     char *queues[QUEUES_MAX];
     size_t queue_count;
     int64_t count; /* of tasks, shared by all threads */
@@ -62,7 +63,7 @@ static void fill(lane *l, int64_t first, int64_t count) {
         *args = (reeve_enqueue_args)REEVE_ENQUEUE_ARGS_INIT;
         (void)snprintf(l->names[i], sizeof l->names[i], "%s-%lld", p->label,
                        (long long)(first + i));
-        args->type = reeve_bytes_of("e2e");
+        args->type = reeve_bytes_of(p->type);
         args->queue =
             reeve_bytes_of(p->queues[(size_t)(first + i) % p->queue_count]);
         args->payload = (reeve_bytes){ p->payload, p->payload_bytes };
@@ -220,9 +221,14 @@ static void load_plan(plan *p, e2e_args *args) {
     p->max_crashes = e2e_number(args, "max-crashes", 0);
     p->ids = e2e_number(args, "ids", 1);
     p->idempotent = e2e_number(args, "idempotent", 0);
-    p->payload_bytes = (size_t)e2e_number(args, "payload-bytes", 32);
+    p->type = e2e_text(args, "type", "e2e");
+    const char *payload = e2e_text(args, "payload", NULL);
+    p->payload_bytes = payload ? strlen(payload)
+                               : (size_t)e2e_number(args, "payload-bytes", 32);
     p->payload = calloc(p->payload_bytes + 1, 1);
-    if (p->payload)
+    if (p->payload && payload)
+        memcpy(p->payload, payload, p->payload_bytes);
+    else if (p->payload)
         memset(p->payload, 'x', p->payload_bytes);
     p->acks = e2e_journal_open(e2e_text(args, "acks", NULL));
 }
