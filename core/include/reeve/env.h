@@ -17,7 +17,8 @@ enum reeve_log_level {
     REEVE_LOG_DEBUG = 4,
 };
 
-/* All hooks may be called from any thread and must not call the library. */
+/* All hooks may be called from any thread, also while the library holds a lock:
+ * they must not call it, nor wait for a thread that does. */
 typedef struct reeve_env_options {
     uint32_t size;     /* sizeof(reeve_env_options) */
     int32_t log_level; /* least severe level to report; 0 = warn */

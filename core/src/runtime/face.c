@@ -199,12 +199,11 @@ static void give_back(reeve_worker *worker, reeve_delivery *dlv,
 reeve_rc reeve_worker_complete_many(reeve_worker *worker,
                                     const reeve_completion *items, size_t count,
                                     reeve_error *err) {
-    if (!worker || (!items && count))
-        return reeve__fail(err, REEVE_E_USAGE, "%s is NULL",
-                           worker ? "items" : "worker");
-    if (worker->fork_count != reeve__fork_count())
-        return reeve__fail(err, REEVE_E_FORKED,
-                           "worker %s belongs to another process", worker->id);
+    reeve_rc rc = reeve__worker_check(worker, err);
+    if (rc)
+        return rc;
+    if (!items && count)
+        return reeve__fail(err, REEVE_E_USAGE, "items is NULL");
     for (size_t i = 0; i < count; i++) {
         if (!items[i].delivery)
             return reeve__fail(err, REEVE_E_USAGE, "delivery %zu is NULL", i);
@@ -213,8 +212,7 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
     for (size_t at = 0; at < count; at += CHUNK_COUNT) {
         size_t size = count - at < CHUNK_COUNT ? count - at : CHUNK_COUNT;
         reeve__sealed sealed[CHUNK_COUNT];
-        reeve_rc rc =
-            seal_chunk(sealed, worker, items + at, size, first ? NULL : err);
+        rc = seal_chunk(sealed, worker, items + at, size, first ? NULL : err);
         first = first ? first : rc;
         reeve__lock(&worker->mutex);
         bool was_full = worker->live_count >= worker->concurrency;

@@ -33,6 +33,15 @@ reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
     return worker->open_broker(out, worker->env, &options, err);
 }
 
+reeve_rc reeve__worker_check(const reeve_worker *worker, reeve_error *err) {
+    if (!worker)
+        return reeve__fail(err, REEVE_E_USAGE, "worker is NULL");
+    if (worker->fork_count != reeve__fork_count())
+        return reeve__fail(err, REEVE_E_FORKED,
+                           "worker %s belongs to another process", worker->id);
+    return 0;
+}
+
 void reeve__worker_thread_ends(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     worker->threads_running--;
@@ -174,11 +183,9 @@ static void abandon_start(reeve_worker *worker) {
 
 reeve_rc reeve_worker_start(reeve_worker *worker, reeve_error *err) {
     reeve__error_clear(err);
-    if (!worker)
-        return reeve__fail(err, REEVE_E_USAGE, "worker is NULL");
-    if (worker->fork_count != reeve__fork_count())
-        return reeve__fail(err, REEVE_E_FORKED,
-                           "worker %s belongs to another process", worker->id);
+    reeve_rc rc = reeve__worker_check(worker, err);
+    if (rc)
+        return rc;
     if (worker->phase != REEVE__PHASE_NEW)
         return reeve__fail(err, REEVE_E_STATE, "worker %s has been started",
                            worker->id);
@@ -189,7 +196,7 @@ reeve_rc reeve_worker_start(reeve_worker *worker, reeve_error *err) {
         worker->tick_broker = worker->control_broker = worker->fetch_broker;
         return 0;
     }
-    reeve_rc rc = start_threads(worker, err);
+    rc = start_threads(worker, err);
     if (rc)
         abandon_start(worker);
     return rc;
@@ -214,11 +221,9 @@ void reeve_worker_quiet(reeve_worker *worker, bool quiet) {
 reeve_rc reeve_worker_join(reeve_worker *worker, int64_t timeout_ms,
                            reeve_error *err) {
     reeve__error_clear(err);
-    if (!worker)
-        return reeve__fail(err, REEVE_E_USAGE, "worker is NULL");
-    if (worker->fork_count != reeve__fork_count())
-        return reeve__fail(err, REEVE_E_FORKED,
-                           "worker %s belongs to another process", worker->id);
+    reeve_rc rc = reeve__worker_check(worker, err);
+    if (rc)
+        return rc;
     int64_t by_ns = reeve__by_ns(worker->env, timeout_ms);
     reeve__lock(&worker->mutex);
     bool in_time = true;
@@ -241,12 +246,11 @@ reeve_bytes reeve_worker_id(const reeve_worker *worker) {
 reeve_rc reeve_worker_stats_read(reeve_worker_stats *out, reeve_worker *worker,
                                  reeve_error *err) {
     reeve__error_clear(err);
-    if (!out || !worker)
-        return reeve__fail(err, REEVE_E_USAGE, "%s is NULL",
-                           out ? "worker" : "out");
-    if (worker->fork_count != reeve__fork_count())
-        return reeve__fail(err, REEVE_E_FORKED,
-                           "worker %s belongs to another process", worker->id);
+    if (!out)
+        return reeve__fail(err, REEVE_E_USAGE, "out is NULL");
+    reeve_rc rc = reeve__worker_check(worker, err);
+    if (rc)
+        return rc;
     reeve__lock(&worker->mutex);
     reeve_worker_stats stats = worker->stats;
     stats.active = (int32_t)worker->live_count;
@@ -272,17 +276,15 @@ static void fetch_all(reeve_worker *worker) {
 reeve_rc reeve_worker_step(int64_t *out_next_at_ms, reeve_worker *worker,
                            reeve_error *err) {
     reeve__error_clear(err);
-    if (!worker)
-        return reeve__fail(err, REEVE_E_USAGE, "worker is NULL");
-    if (worker->fork_count != reeve__fork_count())
-        return reeve__fail(err, REEVE_E_FORKED,
-                           "worker %s belongs to another process", worker->id);
+    reeve_rc rc = reeve__worker_check(worker, err);
+    if (rc)
+        return rc;
     if (!worker->manual || worker->phase == REEVE__PHASE_NEW)
         return reeve__fail(err, REEVE_E_STATE,
                            "worker %s is not a started "
                            "manual worker",
                            worker->id);
-    reeve_rc rc = reeve__weights_read(worker, worker->fetch_broker, err);
+    rc = reeve__weights_read(worker, worker->fetch_broker, err);
     if (rc)
         return rc;
     worker->away_until_ns = 0; /* the caller says when to ask again */

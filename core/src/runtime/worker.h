@@ -203,6 +203,8 @@ int64_t reeve__worker_server_now(const reeve_worker *worker);
 void reeve__worker_note_time(reeve_worker *worker, reeve__broker *broker);
 reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
                                    reeve_error *err);
+/* Refuses NULL and a worker of another process. */
+reeve_rc reeve__worker_check(const reeve_worker *worker, reeve_error *err);
 /* A core thread ends. */
 void reeve__worker_thread_ends(reeve_worker *worker);
 
