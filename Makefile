@@ -52,8 +52,7 @@ bench: python ## measure and print tables
 	$(PY) tests/bench/run.py --build build-bench $(BENCH)
 
 wheel: $(VENV)/.dev ## build the wheel and the source package into dist/
-	@rm -rf build/lib*
-	$(PY) -m build --outdir dist .
+	@PYTHON=$(PY) tools/wheel.sh dist
 
 install: setup ## install the C library below PREFIX (/usr/local)
 	$(call build,build-install,-DCMAKE_BUILD_TYPE=Release \

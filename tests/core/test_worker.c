@@ -147,7 +147,11 @@ static void done_is_gone_without_retention(void **state) {
     char id[REEVE_ID_BYTES_MAX + 1];
     put(&b, plain(), id);
     step(&b);
-    assert_int_equal(state_of(&b, id), REEVE_STATE_ACTIVE);
+    reeve_task_list *list = find(&b, id);
+    const reeve_task_info *info = reeve_task_list_get(list, 0);
+    assert_int_equal(info->state, REEVE_STATE_ACTIVE);
+    assert_true(reeve__bytes_equal(info->worker, reeve_worker_id(b.worker)));
+    reeve_task_list_free(list);
     complete(&b, next_delivery(&b), outcome_of(REEVE_OUTCOME_DONE));
     step(&b);
     assert_int_equal(state_of(&b, id), REEVE_STATE_NONE);

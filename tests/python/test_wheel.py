@@ -1,5 +1,5 @@
-"""The wheel, built from the source package and used where nothing else is installed. Slow: runs
-when REEVE_WHEEL_TEST is set, or with ``pytest -m wheel``."""
+"""The wheel, built from the source package and used where nothing else is installed. The
+slowest file here: ``pytest -m 'not wheel'`` leaves it out."""
 
 from __future__ import annotations
 
@@ -19,12 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BARE_PATH = "/nonexistent"
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def wanted(request: pytest.FixtureRequest) -> None:
-    if not os.environ.get("REEVE_WHEEL_TEST") and "wheel" not in (request.config.option.markexpr):
-        pytest.skip("set REEVE_WHEEL_TEST=1 to build the wheel")
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ class TaskRow(TypedDict):
     settled_at_ms: int
     expires_at_ms: int
     token: int
+    worker: str
     headers: list[tuple[str, str]]
     history: list[AttemptRow]
 

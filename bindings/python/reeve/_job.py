@@ -65,6 +65,7 @@ class JobInfo:
     result: bytes
     reason: str
     token: int
+    worker: str
     headers: dict[str, str]
     history: tuple[Attempt, ...]
 
@@ -142,6 +143,7 @@ def info_of(row: _core.TaskRow) -> JobInfo:
         result=row["result"],
         reason=row["reason"],
         token=row["token"],
+        worker=row["worker"],
         headers=dict(row["headers"]),
         history=tuple(attempt_of(a) for a in row["history"]),
     )

@@ -140,6 +140,7 @@ static PyObject *task_dict(const reeve_task_info *info) {
         PUT_INT(d, info, due_at_ms) < 0 ||
         PUT_INT(d, info, settled_at_ms) < 0 ||
         PUT_INT(d, info, expires_at_ms) < 0 || PUT_INT(d, info, token) < 0 ||
+        PUT_STR(d, info, worker) < 0 ||
         glue_put(d, "headers",
                  glue_headers(info->headers, info->header_count)) < 0 ||
         glue_put(d, "history", history_list(info)) < 0)

@@ -43,23 +43,24 @@ typedef struct reeve_task_info {
     reeve_bytes queue;
     reeve_bytes type;
     reeve_bytes payload;
-    reeve_bytes result;  /* COMPLETED only */
-    reeve_bytes reason;  /* ARCHIVED: why; else empty */
+    reeve_bytes result; /* COMPLETED only */
+    reeve_bytes reason; /* ARCHIVED: why; else empty */
     int32_t state;
     int32_t priority;
-    int32_t attempts;    /* failed runs so far */
+    int32_t attempts; /* failed runs so far */
     int32_t max_attempts;
     int32_t crashes;
     int32_t has_result;
     int64_t enqueued_at_ms;
-    int64_t due_at_ms;   /* SCHEDULED, RETRY */
-    int64_t settled_at_ms;  /* COMPLETED, ARCHIVED; 0 = unknown */
-    int64_t expires_at_ms;  /* COMPLETED, ARCHIVED: when it is swept */
-    int64_t token;          /* ACTIVE: the current fencing token */
+    int64_t due_at_ms;     /* SCHEDULED, RETRY */
+    int64_t settled_at_ms; /* COMPLETED, ARCHIVED; 0 = unknown */
+    int64_t expires_at_ms; /* COMPLETED, ARCHIVED: when it is swept */
+    int64_t token;         /* ACTIVE: the current fencing token */
     const reeve_header *headers;
     size_t header_count;
     const reeve_attempt_info *history; /* oldest first, the last few */
     size_t history_count;
+    reeve_bytes worker; /* ACTIVE: who holds it, when known */
 } reeve_task_info;
 
 typedef struct reeve_worker_info {
@@ -88,7 +89,7 @@ typedef struct reeve_task_query {
 #define REEVE_TASK_QUERY_INIT REEVE__INIT(reeve_task_query)
 
 enum reeve_action {
-    REEVE_ACTION_RUN = 1,     /* scheduled, retry, archived, completed → pending
+    REEVE_ACTION_RUN = 1, /* scheduled, retry, archived, completed → pending
                                  (archived: attempts start again from 0) */
     REEVE_ACTION_ARCHIVE = 2, /* scheduled, retry, pending → archived */
     REEVE_ACTION_DELETE = 3,  /* any state but active → gone */
@@ -191,9 +192,10 @@ REEVE_EXTERN reeve_rc reeve_inspector_quiet(reeve_inspector *inspector,
 
 /* Hands back every task of a worker known to be dead, counting a crash for
  * each; for supervisors. Thread: any. */
-REEVE_EXTERN reeve_rc reeve_inspector_reclaim_worker(
-    size_t *out_count, reeve_inspector *inspector, reeve_bytes worker,
-    reeve_error *err);
+REEVE_EXTERN reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,
+                                                     reeve_inspector *inspector,
+                                                     reeve_bytes worker,
+                                                     reeve_error *err);
 
 REEVE_END_DECLS
 

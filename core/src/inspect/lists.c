@@ -123,6 +123,7 @@ static reeve_rc fill_entry(reeve__task_entry *entry, const reeve__row *row,
     info->queue = put(&at, row->queue);
     info->id = put(&at, row->id);
     info->result = put(&at, row->result);
+    info->worker = put(&at, row->worker);
     entry->stored = put(&at, row->envelope);
     info->state = row->state;
     info->priority = row->priority;
@@ -148,8 +149,8 @@ static reeve_rc fill_entry(reeve__task_entry *entry, const reeve__row *row,
 reeve_rc reeve__task_list_add(void *ctx, const reeve__row *row,
                               reeve_error *err) {
     reeve__list *list = &((reeve_task_list *)ctx)->base;
-    size_t bytes =
-        row->queue.size + row->id.size + row->result.size + row->envelope.size;
+    size_t bytes = row->queue.size + row->id.size + row->result.size +
+                   row->worker.size + row->envelope.size;
     reeve__task_entry *entry = list_add(list, sizeof *entry, bytes);
     return entry ? fill_entry(entry, row, list->env, err)
                  : reeve__fail_nomem(err);

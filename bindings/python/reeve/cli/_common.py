@@ -125,6 +125,7 @@ def job_json(info: JobInfo) -> dict[str, object]:
         "has_result": info.has_result,
         "result": info.result.decode("utf-8", "replace") if info.has_result else None,
         "token": info.token,
+        "worker": info.worker,
         "headers": info.headers,
         "history": [
             {
