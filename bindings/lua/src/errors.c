@@ -22,3 +22,11 @@ int reeve_lua_failf(lua_State *L, reeve_rc rc, const char *format, ...) {
     va_end(args);
     return reeve_lua_fail(L, rc, &err);
 }
+
+int reeve_lua_refuse(lua_State *L, reeve_rc code) {
+    int message = lua_gettop(L);
+    lua_pushnil(L);
+    lua_pushvalue(L, message);
+    lua_pushstring(L, reeve_code_slug(code));
+    return 3;
+}

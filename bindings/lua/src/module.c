@@ -35,5 +35,7 @@ int luaopen_reeve_core(lua_State *L) {
     reeve_lua_open_json(L);
     reeve_lua_open_ids(L);
     reeve_lua_open_protocol(L);
+    reeve_lua_open_client(L);
+    reeve_lua_open_inspector(L);
     return 1;
 }

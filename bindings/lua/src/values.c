@@ -2,6 +2,7 @@
  * Values between Lua and the core: bytes, integers, fields of tables.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "glue.h"
@@ -65,5 +66,10 @@ const char *reeve_lua_show(char *out, size_t size, reeve_bytes text) {
         out[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
     }
     out[count] = '\0';
+    return out;
+}
+
+const char *reeve_lua_number(char out[REEVE_LUA_NUMBER_BYTES], double number) {
+    (void)snprintf(out, REEVE_LUA_NUMBER_BYTES, "%.14g", number);
     return out;
 }

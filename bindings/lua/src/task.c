@@ -1,0 +1,180 @@
+/*
+ * One task to enqueue: type, payload and options from Lua to the core's
+ * arguments.
+ */
+#include <string.h>
+
+#include "glue.h"
+
+/* The options as they are read, before they mean something. */
+typedef struct task_draft {
+    reeve_lua_task task;
+    int32_t priority;
+    int32_t max_retries;
+    int32_t raw;
+} task_draft;
+
+#define AT(member) offsetof(task_draft, member)
+static const reeve_lua_option options_list[] = {
+    { "at", REEVE_LUA_AT, AT(task.args.due_at_ms), 0, 0 },
+    { "deadline", REEVE_LUA_AT, AT(task.args.deadline_at_ms), 0, 0 },
+    { "delay", REEVE_LUA_SPAN, AT(task.args.delay_ms), 0, 0 },
+    { "expires", REEVE_LUA_SPAN, AT(task.expires_ms), 1, 0 },
+    { "headers", REEVE_LUA_TABLE, 0, 0, 0 },
+    { "id", REEVE_LUA_BYTES, AT(task.args.id), 0, 0 },
+    { "idempotency_key", REEVE_LUA_BYTES, AT(task.args.idempotency_key), 0, 0 },
+    { "idempotency_ttl", REEVE_LUA_SPAN, AT(task.args.idempotency_ttl_ms), 1,
+      0 },
+    { "lease", REEVE_LUA_SPAN, AT(task.args.lease_ms), 1, 0 },
+    { "max_crashes", REEVE_LUA_COUNT, AT(task.args.max_crashes), 1, 1000000 },
+    { "max_retries", REEVE_LUA_COUNT, AT(max_retries), 0,
+      REEVE_LUA_RETRIES_MAX },
+    { "priority", REEVE_LUA_INT, AT(priority), 0, 9 },
+    { "queue", REEVE_LUA_BYTES, AT(task.args.queue), 0, 0 },
+    { "raw", REEVE_LUA_FLAG, AT(raw), 0, 0 },
+    { "retention", REEVE_LUA_SPAN, AT(task.args.retention_ms), REEVE_NEVER, 0 },
+    { "retry", REEVE_LUA_ANY, 0, 0, 0 },
+    { "timeout", REEVE_LUA_SPAN, AT(task.args.timeout_ms), 1, 0 },
+    { NULL, 0, 0, 0, 0 },
+};
+#undef AT
+
+/* Moves the value on top into the table at anchor. */
+static void keep(lua_State *L, int anchor) {
+    lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
+}
+
+/* The headers table on top of the stack. */
+static bool read_headers(lua_State *L, reeve_lua_task *out, int anchor) {
+    int table = lua_gettop(L);
+    size_t count = 0;
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+            lua_pushfstring(L,
+                            "headers must map strings to strings, not %s "
+                            "to %s",
+                            luaL_typename(L, -2), luaL_typename(L, -1));
+            return false;
+        }
+        count++;
+    }
+    if (count > REEVE_HEADERS_COUNT_MAX) {
+        lua_pushfstring(L, "headers has %d entries; at most %d", (int)count,
+                        REEVE_HEADERS_COUNT_MAX);
+        return false;
+    }
+    if (count == 0)
+        return true;
+    reeve_header *headers = reeve_lua_newuserdata(L, count * sizeof *headers);
+    keep(L, anchor);
+    size_t at = 0;
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+        headers[at].name = reeve_lua_bytes(L, -2);
+        headers[at].value = reeve_lua_bytes(L, -1);
+        at++;
+    }
+    out->args.headers = headers;
+    out->args.header_count = count;
+    return true;
+}
+
+static bool read_payload(lua_State *L, reeve_lua_task *out, int anchor,
+                         int payload, bool raw) {
+    if (raw) {
+        if (lua_type(L, payload) != LUA_TSTRING) {
+            lua_pushfstring(L, "payload must be a string when raw, not %s",
+                            luaL_typename(L, payload));
+            return false;
+        }
+        out->args.payload = reeve_lua_bytes(L, payload);
+        return true;
+    }
+    if (lua_isnoneornil(L, payload)) {
+        out->args.payload = reeve_bytes_of("{}");
+        return true;
+    }
+    if (!reeve_lua_to_json(L, payload)) {
+        lua_pushfstring(L, "payload: %s", lua_tostring(L, -1));
+        return false;
+    }
+    out->args.payload = reeve_lua_bytes(L, -1);
+    keep(L, anchor);
+    return true;
+}
+
+/* What must not be said twice, and how things are called in the core. */
+static bool settle_options(lua_State *L, task_draft *draft) {
+    const reeve_enqueue_args *args = &draft->task.args;
+    const char *both = NULL;
+    if (args->delay_ms && args->due_at_ms)
+        both = "delay or at";
+    else if (draft->task.expires_ms && args->deadline_at_ms)
+        both = "expires or deadline";
+    if (both) {
+        lua_pushfstring(L, "give %s, not both", both);
+        return false;
+    }
+    if (draft->priority != REEVE_LUA_NOT_GIVEN)
+        draft->task.args.priority =
+            draft->priority ? draft->priority : REEVE_PRIORITY_LOWEST;
+    return true;
+}
+
+static bool read_nested(lua_State *L, reeve_lua_task *out, reeve_rc *code,
+                        int anchor, int options, int32_t max_retries) {
+    lua_getfield(L, options, "retry");
+    bool given = !lua_isnil(L, -1) || max_retries != REEVE_LUA_NOT_GIVEN;
+    if (!reeve_lua_read_retry(L, out, code, lua_gettop(L), max_retries))
+        return false;
+    if (given)
+        out->args.retry = &out->retry;
+    lua_getfield(L, options, "headers");
+    *code = REEVE_E_INVALID;
+    if (!lua_isnil(L, -1) && !read_headers(L, out, anchor))
+        return false;
+    lua_pop(L, 2);
+    return true;
+}
+
+bool reeve_lua_read_task(lua_State *L, reeve_lua_task *out, reeve_rc *code,
+                         int anchor, int type, int payload, int options) {
+    luaL_checkstack(L, 10, "task");
+    if (lua_type(L, type) != LUA_TSTRING)
+        return luaL_error(L, "type must be a string, not %s",
+                          luaL_typename(L, type));
+    if (!lua_isnoneornil(L, options) && !lua_istable(L, options))
+        return luaL_error(L, "options must be a table, not %s",
+                          luaL_typename(L, options));
+    task_draft draft = { .priority = REEVE_LUA_NOT_GIVEN,
+                         .max_retries = REEVE_LUA_NOT_GIVEN };
+    draft.task.args = (reeve_enqueue_args)REEVE_ENQUEUE_ARGS_INIT;
+    if (!reeve_lua_read_options(L, &draft, code, options, options_list,
+                                "enqueue"))
+        return false;
+    *code = REEVE_E_INVALID;
+    if (!settle_options(L, &draft))
+        return false;
+    *out = draft.task;
+    out->args.type = reeve_lua_bytes(L, type);
+    if (lua_istable(L, options) &&
+        !read_nested(L, out, code, anchor, options, draft.max_retries))
+        return false;
+    *code = REEVE_E_INVALID;
+    if (!read_payload(L, out, anchor, payload, draft.raw))
+        return false;
+    *code = REEVE_OK;
+    return true;
+}
+
+void reeve_lua_push_enqueued(lua_State *L, const reeve_enqueue_result *result) {
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, result->id);
+    lua_setfield(L, -2, "id");
+    lua_pushstring(L, reeve_state_name(result->state));
+    lua_setfield(L, -2, "state");
+    if (result->due_at_ms) {
+        lua_pushnumber(L, (lua_Number)result->due_at_ms / 1000);
+        lua_setfield(L, -2, "due_at");
+    }
+    reeve_lua_set_bool(L, "existing", result->existing);
+}
