@@ -60,6 +60,7 @@ ITEMS: dict[str, Item] = {
     "idle": Item(outages.idle, 10, 1, REDIS),
     "cuts": Item(outages.cuts, 20, 1, REDIS),
     "stalls": Item(outages.stalls, 10, 1, REDIS),
+    "outage": Item(outages.outage, 3, 0, REDIS),
     "down": Item(outages.down, 3, 0, REDIS),
     "full": Item(outages.full, 50000, 20000, REDIS),
     "flushed": Item(outages.flushed, 20000, 1000, REDIS),

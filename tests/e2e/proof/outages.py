@@ -10,7 +10,7 @@ from pathlib import Path
 from support.proxy import DOWN, UP, Fault, Proxy
 from support.servers import RedisServer
 
-from proof.stage import Program, Stage, spread
+from proof.stage import Program, Stage, spread, wait_for
 
 TASKS = 2000
 
@@ -25,7 +25,9 @@ def _workers(stage: Stage, url: str, journal: Path, count: int = 3) -> list[Prog
     return [worker.ready() for worker in workers]
 
 
-def _producer(stage: Stage, url: str, label: str, acks: Path, tasks: int = TASKS) -> Program:
+def _producer(
+    stage: Stage, url: str, label: str, acks: Path, tasks: int = TASKS, timeout_ms: int = 0
+) -> Program:
     return stage.start(
         "e2e_producer",
         url=url,
@@ -39,6 +41,7 @@ def _producer(stage: Stage, url: str, label: str, acks: Path, tasks: int = TASKS
         retry_ms=60000,
         max_crashes=-1,
         gap_max_us=12000,
+        timeout_ms=timeout_ms,
     )
 
 
@@ -134,53 +137,82 @@ def idle(stage: Stage, rounds: int) -> None:
     server.kill()
 
 
-def _lot(rng: random.Random) -> Fault:
+def _lot(rng: random.Random, kinds: list[str]) -> Fault:
     """What happens to the next connection: most are hurt, some sooner, some later."""
-    kind = rng.choice(["cut", "cut", "cut", "half-close", "slow", "none"])
     most = rng.choice([200, 2000, 20000, 100000])
     way = rng.choice([DOWN, DOWN, UP])
-    return Fault(kind, way, rng.randrange(1, most), piece_bytes=rng.randint(1, 64))
+    return Fault(rng.choice(kinds), way, rng.randrange(1, most), piece_bytes=rng.randint(1, 64))
 
 
 def cuts(stage: Stage, rounds: int) -> None:
-    """Connections cut after random bytes, half closed, slow: no loss, no double, no hang."""
+    """Connections cut after random bytes, half closed, slow, and for the producer stalled beyond
+    its deadline, so that it asks again by its idempotency key: no loss, no double, no hang."""
     server = stage.redis()
     rng = random.Random()
-    with Proxy(server.port) as proxy:
-        proxy.choose = lambda: _lot(rng)
-        journal, acks = stage.path("journal"), stage.path("acks")
-        proxy_open = proxy.choose
-        proxy.choose = lambda: Fault()
-        workers = _workers(stage, proxy.url, journal)
-        slowest = retries = 0.0
+    hurts = ["cut", "cut", "half-close", "slow", "none"]
+    journal, acks = stage.path("journal"), stage.path("acks")
+    slowest = retries = 0.0
+    with Proxy(server.port) as proxy, Proxy(server.port) as theirs:
+        workers = _workers(stage, theirs.url, journal)
+        theirs.choose = lambda: _lot(rng, hurts)
         for number in range(rounds):
-            proxy.choose = lambda: Fault()
-            producer = _producer(stage, proxy.url, f"c{number}", acks, TASKS // 2)
-            time.sleep(0.05)
-            proxy.choose = proxy_open
+            proxy.choose = Fault
+            producer = _producer(stage, proxy.url, f"c{number}", acks, TASKS // 2, 60)
+            wait_for(lambda: proxy.accepted > 0 and len(stage.acks(acks)) > 0, 30, "an ack")
+            proxy.choose = lambda: _lot(rng, [*hurts, "stall", "stall"])
             while producer.process.poll() is None:
                 proxy.drop_all()
+                theirs.drop_all()
                 time.sleep(rng.uniform(0.05, 0.3))
             if producer.wait():
                 raise RuntimeError(producer.errors()[-500:])
             slowest = max(slowest, producer.report()["slowest_ms"])
             retries += producer.report()["retries"]
             stage.progress(f"round {number + 1} of {rounds}: {proxy.fired} faults")
-        proxy.choose = lambda: Fault()
-        proxy.drop_all()
+        theirs.choose = Fault
+        theirs.drop_all()
         stage.wait_empty(server.url)
         _stop(workers)
-        _judge(
-            stage,
-            "redis: connections cut, half closed and slow",
-            journal,
-            acks,
-            rounds=rounds,
-            connections=proxy.accepted,
-            faults=proxy.fired,
-            call_retries=int(retries),
-            slowest_call_ms=round(slowest, 1),
-        )
+    _judge(
+        stage,
+        "redis: connections cut, half closed, slow, stalled",
+        journal,
+        acks,
+        rounds=rounds,
+        connections=proxy.accepted + theirs.accepted,
+        faults=proxy.fired + theirs.fired,
+        calls_asked_again=int(retries),
+        slowest_call_ms=round(slowest, 1),
+    )
+    server.kill()
+
+
+def outage(stage: Stage, rounds: int) -> None:
+    """Longer than a call's deadline and shorter than a lease: outcomes are kept and stored when
+    the server is back, so nothing is repeated."""
+    server = stage.redis(appendonly="yes")
+    journal, acks = stage.path("journal"), stage.path("acks")
+    workers = [
+        stage.worker(url=server.url, concurrency=8, work_max_us=6000, journal=journal).ready()
+        for _ in range(3)
+    ]
+    for number in range(rounds):
+        producer = _producer(stage, server.url, f"o{number}", acks)
+        time.sleep(0.2)
+        server.kill()
+        time.sleep(6.5)
+        server.start()
+        if producer.wait():
+            raise RuntimeError(producer.errors()[-500:])
+    stage.wait_empty(server.url)
+    _stop(workers)
+    runs = stage.journal(journal)
+    _judge(stage, "redis: away for 6.5 s under load", journal, acks, rounds=rounds)
+    stage.check(
+        "redis: an outage within the lease repeats none",
+        runs.repeated_starts() == 0,
+        repeated=runs.repeated_starts(),
+    )
     server.kill()
 
 
