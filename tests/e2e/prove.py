@@ -59,6 +59,7 @@ ITEMS: dict[str, Item] = {
     "crashes": Item(outages.crashes, 20, 1, REDIS),
     "idle": Item(outages.idle, 10, 1, REDIS),
     "cuts": Item(outages.cuts, 20, 1, REDIS),
+    "keys": Item(outages.keys, 2000, 200, REDIS),
     "stalls": Item(outages.stalls, 10, 1, REDIS),
     "outage": Item(outages.outage, 3, 0, REDIS),
     "down": Item(outages.down, 3, 0, REDIS),

@@ -39,6 +39,7 @@ class Proxy:
         self.choose: Callable[[], Fault] = lambda: self.fault
         self.accepted = 0
         self.fired = 0
+        self.passed = {UP: 0, DOWN: 0}  # bytes that came, of all connections
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -117,6 +118,8 @@ class Proxy:
                 data = source.recv(65536)
                 if not data:
                     break
+                with self._lock:
+                    self.passed[way] += len(data)
                 if left < 0:
                     sink.sendall(data)
                     continue
