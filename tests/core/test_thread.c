@@ -166,6 +166,31 @@ static void virtual_sleep_ends_by_advance(void **state) {
     reeve_env_free(env);
 }
 
+/* The signal comes while the sleeper, up to look at the clock, waits for the
+ * mutex: nobody takes it, so the sleeper must look at its own condition. */
+static void virtual_wait_hears_a_signal_between_its_looks(void **state) {
+    (void)state;
+    reeve_env *env = virtual_env();
+    shared s;
+    shared_init(&s, env);
+    s.by_ns = reeve__by_ns(env, 3600000);
+    reeve__thread thread;
+    assert_int_equal(
+        reeve__thread_start(&thread, "sleeper", wait_until_time, &s, NULL), 0);
+    reeve__lock(&s.mutex);
+    while (s.turn == 0)
+        reeve__wait(&s.cond, &s.mutex);
+    /* It sleeps now; past its real millisecond it wants the mutex. */
+    assert_int_equal(reeve__poll_two(NULL, -1, -1, reeve__by_ns(NULL, 20)), 0);
+    s.turn = 2;
+    reeve__signal(&s.cond);
+    reeve__unlock(&s.mutex);
+    reeve__thread_join(&thread);
+    assert_true(s.result);
+    shared_dispose(&s);
+    reeve_env_free(env);
+}
+
 static void endless_wait_ends_by_broadcast(void **state) {
     (void)state;
     reeve_env *env = virtual_env();
@@ -317,6 +342,7 @@ int main(void) {
         cmocka_unit_test(signals_pass_a_turn_to_and_fro),
         cmocka_unit_test(timed_wait_ends_not_early),
         cmocka_unit_test(virtual_sleep_ends_by_advance),
+        cmocka_unit_test(virtual_wait_hears_a_signal_between_its_looks),
         cmocka_unit_test(endless_wait_ends_by_broadcast),
         cmocka_unit_test(rings_coalesce),
         cmocka_unit_test(a_pipe_wakes_too),

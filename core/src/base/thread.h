@@ -21,8 +21,8 @@ void reeve__cond_dispose(reeve__cond *cond);
 void reeve__signal(reeve__cond *cond);
 void reeve__broadcast(reeve__cond *cond);
 void reeve__wait(reeve__cond *cond, reeve__mutex *mutex);
-/* False when by_ns (of env's monotonic clock; INT64_MAX = never) has passed. In
- * a virtual env it looks at the clock every real millisecond. */
+/* False when by_ns (of env's monotonic clock; INT64_MAX = never) has passed.
+ * True may be spurious, and is every real millisecond in a virtual env. */
 bool reeve__wait_by(reeve__cond *cond, reeve__mutex *mutex, reeve_env *env,
                     int64_t by_ns);
 
