@@ -9,7 +9,10 @@
 
 #include "json.h"
 
-enum { ARRAY, OBJECT };
+enum {
+    ARRAY,
+    OBJECT
+};
 
 typedef struct json_reader {
     lua_State *L;
@@ -154,10 +157,10 @@ static bool run_plain(json_reader *reader) {
             return true;
         if (c < 0x20)
             return refuse(reader, "a string has a raw control character");
-        size_t size = c < 0x80 ? 1
-                               : reeve_lua_utf8_bytes(
-                                     reader->at,
-                                     (size_t)(reader->end - reader->at));
+        size_t size =
+            c < 0x80 ? 1
+                     : reeve_lua_utf8_bytes(reader->at,
+                                            (size_t)(reader->end - reader->at));
         if (size == 0)
             return refuse(reader, "a string is not valid UTF-8");
         reader->at += size;

@@ -14,9 +14,9 @@
 #define CDATA 10 /* LuaJIT's type of FFI values */
 
 typedef struct frame {
-    int table;       /* index on the stack; an object's key is above it */
-    size_t length;   /* of an array */
-    size_t next;     /* item of it to come */
+    int table;     /* index on the stack; an object's key is above it */
+    size_t length; /* of an array */
+    size_t next;   /* item of it to come */
     bool is_array;
     bool has_items;
 } frame;
@@ -36,15 +36,15 @@ typedef struct json_writer {
 
 static bool refuse(json_writer *writer, const char *why) {
     lua_State *L = writer->L;
-    const frame *top = writer->depth ? &writer->frames[writer->depth - 1] : NULL;
+    const frame *top =
+        writer->depth ? &writer->frames[writer->depth - 1] : NULL;
     char where[64] = "";
     if (top && top->is_array)
         snprintf(where, sizeof where, " (item %zu)", top->next);
     else if (top && lua_gettop(L) > top->table &&
              lua_type(L, top->table + 1) == LUA_TSTRING) {
         char shown[40];
-        reeve_lua_show(shown, sizeof shown,
-                       reeve_lua_bytes(L, top->table + 1));
+        reeve_lua_show(shown, sizeof shown, reeve_lua_bytes(L, top->table + 1));
         snprintf(where, sizeof where, " (member '%s')", shown);
     }
     snprintf(writer->why, sizeof writer->why, "%s%s", why, where);
@@ -97,8 +97,7 @@ static bool add_string(json_writer *writer, reeve_bytes text) {
     while (at < text.size) {
         unsigned char c = (unsigned char)text.data[at];
         if (c >= 0x80) {
-            size_t size =
-                reeve_lua_utf8_bytes(text.data + at, text.size - at);
+            size_t size = reeve_lua_utf8_bytes(text.data + at, text.size - at);
             if (size == 0)
                 return refuse(writer, "a string is not valid UTF-8");
             at += size;
@@ -217,8 +216,7 @@ static bool check_array(json_writer *writer, int index, size_t length) {
                                   "nor an object of string keys");
         }
     }
-    return count == length ||
-           refuse(writer, "an array has a hole (use null)");
+    return count == length || refuse(writer, "an array has a hole (use null)");
 }
 
 static bool open_table(json_writer *writer, int index) {

@@ -26,7 +26,7 @@
 #ifndef REEVE_SYS_PROTOCOL_H
 #define REEVE_SYS_PROTOCOL_H
 
-#include <reeve/task.h>
+#include <reeve/inspect.h>
 
 typedef struct reeve_protocol reeve_protocol;
 
@@ -51,6 +51,10 @@ enum reeve_protocol_kind {
     REEVE_PROTOCOL_EXTEND = 4,
     REEVE_PROTOCOL_PROMOTE = 5,
     REEVE_PROTOCOL_RECLAIM = 6,
+    REEVE_PROTOCOL_WAIT = 7,
+    REEVE_PROTOCOL_RING = 8,
+    REEVE_PROTOCOL_SWEEP = 9,
+    REEVE_PROTOCOL_BEAT = 10,
 };
 
 /* What becomes of one leased task. */
@@ -110,12 +114,38 @@ typedef struct reeve_protocol_result {
     size_t code_count;
     const reeve_protocol_row *rows; /* TURN, RECLAIM */
     size_t row_count;
-    size_t moved;       /* PROMOTE */
+    size_t moved;       /* PROMOTE, SWEEP: tasks moved or removed */
     int64_t next_at_ms; /* TURN (when the claim came back short), PROMOTE: next
                            due time; RECLAIM: next lease end; 0 = none */
     int32_t more;       /* TURN: pending work was left behind */
     int32_t paused;     /* TURN */
+    int32_t rung;       /* WAIT: index of the queue whose bell rang, or -1 */
+    uint32_t reserved;
 } reeve_protocol_result;
+
+/* A Redis URL in its parts; views of the object that was parsed. */
+typedef struct reeve_redis_url reeve_redis_url;
+typedef struct reeve_redis_url_view {
+    uint32_t size;
+    int32_t port;
+    const char *host;  /* NULL with a unix socket; no brackets */
+    const char *path;  /* of the unix socket; NULL with TCP */
+    const char *label; /* for messages and pools: no user, no password */
+    const char *user;  /* NULL = none, as all below */
+    const char *password;
+    const char *client_name;
+    const char *tls_ca;
+    const char *tls_cert;
+    const char *tls_key;
+    const char *tls_server_name; /* NULL = host */
+    int32_t database;
+    int32_t tls;
+    int32_t tls_verify;
+    int32_t allow_eviction;
+    int64_t connect_timeout_ms;
+} reeve_redis_url_view;
+
+#define REEVE_REDIS_URL_VIEW_INIT REEVE__INIT(reeve_redis_url_view)
 
 REEVE_BEGIN_DECLS
 
@@ -189,6 +219,42 @@ REEVE_EXTERN reeve_rc reeve_protocol_reclaim(uint64_t *out_op,
                                              reeve_bytes queue,
                                              reeve_bytes worker, size_t max,
                                              reeve_error *err);
+/* Waits at the doorbells of queues (1 … 256) for up to timeout_ms (1 ms … 1
+ * hour): the connection answers nothing else meanwhile, so it has one of its
+ * own, which needs a hello before. A ring that cannot be used is passed on by
+ * ring. */
+REEVE_EXTERN reeve_rc reeve_protocol_wait(uint64_t *out_op,
+                                          reeve_protocol *protocol,
+                                          const reeve_bytes *queues,
+                                          size_t count, int64_t timeout_ms,
+                                          reeve_error *err);
+/* Rings a queue's doorbell: wakes one waiter, now or the next. */
+REEVE_EXTERN reeve_rc reeve_protocol_ring(uint64_t *out_op,
+                                          reeve_protocol *protocol,
+                                          reeve_bytes queue, reeve_error *err);
+/* Deletes up to max tasks (1 … 500) whose retention is over, and debris. */
+REEVE_EXTERN reeve_rc reeve_protocol_sweep(uint64_t *out_op,
+                                           reeve_protocol *protocol,
+                                           reeve_bytes queue, size_t max,
+                                           reeve_error *err);
+/* Publishes a worker, or with gone removes it. beat_at_ms of 0 is the server's
+ * time as far as it is known. */
+REEVE_EXTERN reeve_rc reeve_protocol_beat(uint64_t *out_op,
+                                          reeve_protocol *protocol,
+                                          const reeve_worker_info *info,
+                                          bool gone, reeve_error *err);
+
+/* New parsed URL (redis://, rediss://, redis+unix://). Errors: INVALID, TOO_BIG,
+ * UNSUPPORTED, NOMEM; no message shows a password. */
+REEVE_EXTERN reeve_rc reeve_redis_url_parse(reeve_redis_url **out,
+                                            reeve_env *env, const char *text,
+                                            reeve_error *err);
+/* Fills out (set out->size first); texts borrow from url. Errors: USAGE. */
+REEVE_EXTERN reeve_rc reeve_redis_url_read(reeve_redis_url_view *out,
+                                           const reeve_redis_url *url,
+                                           reeve_error *err);
+/* Wipes and frees; accepts NULL. */
+REEVE_EXTERN void reeve_redis_url_free(reeve_redis_url *url);
 
 REEVE_END_DECLS
 

@@ -171,6 +171,10 @@ typedef struct reeve__op_act {
 void reeve__op_act_begin(reeve__op_act *op, reeve__engine *engine,
                          reeve__act *acts, size_t count);
 
+/* Appends a worker's beat as it is stored. */
+void reeve__beat_write(reeve__buf *out, const reeve_worker_info *info,
+                       int64_t beat_at_ms);
+
 /* ---- hello --------------------------------------------------------------- */
 
 typedef struct reeve__hello_options {

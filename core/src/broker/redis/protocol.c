@@ -207,6 +207,10 @@ void reeve__job_free(reeve_protocol *protocol, reeve__job *job) {
         reeve__op_reclaim_dispose(&job->op.reclaim);
         break;
     case REEVE_PROTOCOL_PROMOTE:
+    case REEVE_PROTOCOL_WAIT:
+    case REEVE_PROTOCOL_RING:
+    case REEVE_PROTOCOL_SWEEP:
+    case REEVE_PROTOCOL_BEAT:
         reeve__call_dispose(&job->op.call);
         break;
     default:
@@ -222,6 +226,7 @@ void reeve__job_free(reeve_protocol *protocol, reeve__job *job) {
     reeve__free(env, job->order);
     reeve__free(env, job->settles);
     reeve__free(env, job->refs);
+    reeve__free(env, job->queues);
     reeve__free(env, job->enqueued);
     reeve__free(env, job->codes);
     reeve__buf_dispose(&job->rows);

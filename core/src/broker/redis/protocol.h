@@ -35,6 +35,7 @@ typedef struct reeve__job {
     reeve__turn one;
     reeve__settle *settles;
     reeve__lease_ref *refs;
+    reeve_bytes *queues; /* WAIT */
     size_t count;
     /* Result. */
     reeve_protocol_result result;
@@ -68,5 +69,14 @@ bool reeve__job_keep(reeve_protocol *protocol, reeve__job *job,
 /* Fills job->result. Errors: NOMEM. */
 reeve_rc reeve__job_finish(reeve_protocol *protocol, reeve__job *job,
                            reeve_error *err);
+/* A job on one queue, whose names are checked and kept. */
+reeve_rc reeve__job_on_queue(reeve__job **out, reeve_protocol *protocol,
+                             int32_t kind, reeve_bytes *queue,
+                             reeve_bytes *worker, reeve_error *err);
+/* Commands that did not fit into memory must not be sent in part. */
+reeve_rc reeve__job_check(reeve_protocol *protocol, reeve_error *err);
+/* Fills the result of a WAIT or SWEEP. */
+void reeve__job_finish_wait(reeve_protocol *protocol, reeve__job *job);
+void reeve__job_finish_sweep(reeve_protocol *protocol, reeve__job *job);
 
 #endif

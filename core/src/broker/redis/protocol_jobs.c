@@ -14,8 +14,7 @@
 
 /* ---- hello --------------------------------------------------------------- */
 
-/* Commands that did not fit into memory must not be sent in part. */
-static reeve_rc check_output(reeve_protocol *protocol, reeve_error *err) {
+reeve_rc reeve__job_check(reeve_protocol *protocol, reeve_error *err) {
     return protocol->engine.out.failed ? reeve__fail_nomem(err) : REEVE_OK;
 }
 
@@ -28,7 +27,7 @@ reeve_rc reeve_protocol_hello(uint64_t *out_op, reeve_protocol *protocol,
     }
     reeve__op_hello_begin(&job->op.hello, &protocol->engine, &protocol->hello);
     reeve__job_start(out_op, protocol, job);
-    return check_output(protocol, err);
+    return reeve__job_check(protocol, err);
 }
 
 /* ---- enqueue ------------------------------------------------------------- */
@@ -151,7 +150,7 @@ reeve_rc reeve_protocol_enqueue(uint64_t *out_op, reeve_protocol *protocol,
     reeve__op_enqueue_send(&job->op.enqueue, &protocol->engine);
     send_directory(protocol, job);
     reeve__job_start(out_op, protocol, job);
-    return check_output(protocol, err);
+    return reeve__job_check(protocol, err);
 }
 
 static void finish_enqueue(reeve__job *job) {
@@ -252,7 +251,7 @@ reeve_rc reeve_protocol_turn(uint64_t *out_op, reeve_protocol *protocol,
         return rc;
     }
     reeve__job_start(out_op, protocol, job);
-    return check_output(protocol, err);
+    return reeve__job_check(protocol, err);
 }
 
 static reeve_rc add_row(void *ctx, const reeve__row *row, reeve_error *err) {
@@ -340,7 +339,7 @@ reeve_rc reeve_protocol_extend(uint64_t *out_op, reeve_protocol *protocol,
         return rc;
     }
     reeve__job_start(out_op, protocol, job);
-    return check_output(protocol, err);
+    return reeve__job_check(protocol, err);
 }
 
 static void finish_extend(reeve__job *job) {
@@ -351,10 +350,9 @@ static void finish_extend(reeve__job *job) {
     job->result.code_count = job->count;
 }
 
-/* A job on one queue, whose names are checked and kept. */
-static reeve_rc queue_job(reeve__job **out, reeve_protocol *protocol,
-                          int32_t kind, reeve_bytes *queue, reeve_bytes *worker,
-                          reeve_error *err) {
+reeve_rc reeve__job_on_queue(reeve__job **out, reeve_protocol *protocol,
+                             int32_t kind, reeve_bytes *queue,
+                             reeve_bytes *worker, reeve_error *err) {
     *out = NULL;
     reeve_rc rc = reeve__name_check("queue", *queue, err);
     if (rc == REEVE_OK && worker->size > 0) {
@@ -376,29 +374,29 @@ reeve_rc reeve_protocol_promote(uint64_t *out_op, reeve_protocol *protocol,
                                 reeve_error *err) {
     reeve__job *job;
     reeve_bytes nobody = { NULL, 0 };
-    reeve_rc rc =
-        queue_job(&job, protocol, REEVE_PROTOCOL_PROMOTE, &queue, &nobody, err);
+    reeve_rc rc = reeve__job_on_queue(&job, protocol, REEVE_PROTOCOL_PROMOTE,
+                                      &queue, &nobody, err);
     if (rc < 0) {
         return rc;
     }
     reeve__call_promote(&job->op.call, &protocol->engine, queue, max);
     reeve__job_start(out_op, protocol, job);
-    return check_output(protocol, err);
+    return reeve__job_check(protocol, err);
 }
 
 reeve_rc reeve_protocol_reclaim(uint64_t *out_op, reeve_protocol *protocol,
                                 reeve_bytes queue, reeve_bytes worker,
                                 size_t max, reeve_error *err) {
     reeve__job *job;
-    reeve_rc rc =
-        queue_job(&job, protocol, REEVE_PROTOCOL_RECLAIM, &queue, &worker, err);
+    reeve_rc rc = reeve__job_on_queue(&job, protocol, REEVE_PROTOCOL_RECLAIM,
+                                      &queue, &worker, err);
     if (rc < 0) {
         return rc;
     }
     reeve__op_reclaim_begin(&job->op.reclaim, &protocol->engine, queue, worker,
                             max);
     reeve__job_start(out_op, protocol, job);
-    return check_output(protocol, err);
+    return reeve__job_check(protocol, err);
 }
 
 static reeve_rc finish_reclaim(reeve_protocol *protocol, reeve__job *job,
@@ -445,6 +443,12 @@ reeve_rc reeve__job_finish(reeve_protocol *protocol, reeve__job *job,
             break;
         case REEVE_PROTOCOL_RECLAIM:
             rc = finish_reclaim(protocol, job, err);
+            break;
+        case REEVE_PROTOCOL_WAIT:
+            reeve__job_finish_wait(protocol, job);
+            break;
+        case REEVE_PROTOCOL_SWEEP:
+            reeve__job_finish_sweep(protocol, job);
             break;
         default:
             break;

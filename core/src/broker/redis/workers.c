@@ -1,6 +1,6 @@
 /*
  * Worker beats: "<prefix>:workers", HASH id → fields separated by newlines in
- * the order of write_beat.
+ * the order of reeve__beat_write.
  */
 #include "broker/redis/redis.h"
 
@@ -11,7 +11,7 @@
 
 #define BEAT_FIELDS 10
 
-static void write_beat(reeve__buf *out, const reeve_worker_info *info,
+void reeve__beat_write(reeve__buf *out, const reeve_worker_info *info,
                        int64_t beat_at_ms) {
     const int64_t numbers[] = { info->pid,    info->started_at_ms,
                                 beat_at_ms,   info->concurrency,
@@ -101,7 +101,7 @@ reeve_rc reeve__redis_beat(reeve__broker *broker, const reeve_worker_info *info,
     }
     reeve__buf text;
     reeve__buf_init(&text, broker->env);
-    write_beat(&text, info, now_at_ms);
+    reeve__beat_write(&text, info, now_at_ms);
     reeve__call call = { .reply = NULL };
     const reeve_bytes args[] = { info->id, reeve__buf_view(&text) };
     rc = text.failed

@@ -1,0 +1,149 @@
+/*
+ * A batch: tasks checked and made ready once, so that they can be sent again
+ * with the same ids when an answer was lost.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sansio.h"
+
+#define TYPE "reeve.batch"
+#define COUNT_MAX 4096
+
+reeve_lua_batch *reeve_lua_check_batch(lua_State *L, int index) {
+    return luaL_checkudata(L, index, TYPE);
+}
+
+void reeve_lua_batch_clock(reeve_lua_batch *batch, int64_t now_at_ms) {
+    for (size_t i = 0; i < batch->count && batch->needs_clock; i++) {
+        int64_t expires_ms = batch->items[i].task.expires_ms;
+        if (expires_ms > 0)
+            batch->args[i].deadline_at_ms = now_at_ms + expires_ms;
+    }
+    batch->needs_clock = false;
+}
+
+/* A new batch on top, its strings' table in its user value and at anchor. */
+static reeve_lua_batch *push_batch(lua_State *L, size_t count) {
+    size_t items = sizeof(reeve_lua_batch) +
+                   count * sizeof(((reeve_lua_batch *)0)->items[0]);
+    reeve_lua_batch *batch =
+        reeve_lua_newuserdata(L, items + count * sizeof(reeve_enqueue_args));
+    batch->count = count;
+    batch->needs_clock = false;
+    batch->args = (reeve_enqueue_args *)(void *)((char *)batch + items);
+    luaL_getmetatable(L, TYPE);
+    lua_setmetatable(L, -2);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    reeve_lua_setuservalue(L, -3);
+    return batch;
+}
+
+/* Item i from the values at type, payload and options; false: message pushed. */
+static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
+                      int anchor, int type, reeve_rc *code) {
+    reeve_lua_task *task = &batch->items[i].task;
+    if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1, type + 2))
+        return false;
+    reeve_enqueue_args *args = &batch->args[i];
+    *args = task->args;
+    if (args->id.size == 0) {
+        reeve_id_new(batch->items[i].id, NULL);
+        args->id = reeve_bytes_of(batch->items[i].id);
+    }
+    if (task->expires_ms > 0)
+        batch->needs_clock = true;
+    return true;
+}
+
+/* task(type, payload, options): a batch of one. */
+static int task(lua_State *L) {
+    lua_settop(L, 3);
+    reeve_lua_batch *batch = push_batch(L, 1);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, 5, 1);
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, 5, 2);
+    reeve_rc code;
+    if (!read_item(L, batch, 0, 5, 1, &code))
+        return reeve_lua_failf(L, code, "%s", lua_tostring(L, -1));
+    lua_settop(L, 4);
+    return 1;
+}
+
+/* Puts item i of the list at 1 on the stack: type, payload, options. */
+static void push_item(lua_State *L, int i, int anchor) {
+    lua_rawgeti(L, 1, i);
+    if (!lua_istable(L, -1))
+        luaL_error(L,
+                   "item %d must be a table {type, payload, options}, not "
+                   "%s",
+                   i, luaL_typename(L, -1));
+    int item = lua_gettop(L);
+    lua_pushvalue(L, item);
+    lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
+    for (int field = 1; field <= 3; field++)
+        lua_rawgeti(L, item, field);
+    lua_remove(L, item);
+}
+
+/* batch(items, first, count): of items[first] and those behind it. */
+static int batch_new(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int64_t first = 1, count = (int64_t)lua_rawlen(L, 1);
+    if (!lua_isnoneornil(L, 2) && !reeve_lua_get_int(L, 2, &first))
+        return luaL_argerror(L, 2, "must be an integer");
+    if (!lua_isnoneornil(L, 3) && !reeve_lua_get_int(L, 3, &count))
+        return luaL_argerror(L, 3, "must be an integer");
+    if (count < 1 || count > COUNT_MAX || first < 1)
+        return reeve_lua_failf(L, REEVE_E_INVALID,
+                               "a batch has %lld tasks; it must be 1 to %d",
+                               (long long)count, COUNT_MAX);
+    lua_settop(L, 3);
+    reeve_lua_batch *batch = push_batch(L, (size_t)count);
+    luaL_checkstack(L, 16, "batch");
+    for (int i = 0; i < (int)count; i++) {
+        reeve_rc code;
+        push_item(L, (int)first + i, 5);
+        if (!read_item(L, batch, (size_t)i, 5, 6, &code))
+            return reeve_lua_failf(L, code, "item %d: %s", (int)first + i,
+                                   lua_tostring(L, -1));
+        lua_settop(L, 5);
+    }
+    lua_settop(L, 4);
+    return 1;
+}
+
+/* ids(): the ids as a list. */
+static int ids(lua_State *L) {
+    const reeve_lua_batch *batch = reeve_lua_check_batch(L, 1);
+    lua_createtable(L, (int)batch->count, 0);
+    for (size_t i = 0; i < batch->count; i++) {
+        reeve_lua_push_bytes(L, batch->args[i].id);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* needs_clock(): a deadline waits for the server's time. */
+static int needs_clock(lua_State *L) {
+    lua_pushboolean(L, reeve_lua_check_batch(L, 1)->needs_clock);
+    return 1;
+}
+
+static int batch_gc(lua_State *L) {
+    (void)L; /* all of it is Lua's memory */
+    return 0;
+}
+
+void reeve_lua_open_batch(lua_State *L) {
+    static const luaL_Reg methods[] = { { "ids", ids },
+                                        { "needs_clock", needs_clock },
+                                        { NULL, NULL } };
+    static const luaL_Reg list[] = { { "task", task },
+                                     { "batch", batch_new },
+                                     { NULL, NULL } };
+    reeve_lua_new_type(L, TYPE, methods, batch_gc);
+    reeve_lua_register(L, list);
+}

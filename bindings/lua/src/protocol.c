@@ -1,0 +1,500 @@
+/*
+ * The Redis protocol without sockets: submit operations, send what output()
+ * gives, feed() what came, take results by next(). One object for a connection.
+ */
+#include <string.h>
+
+#include "sansio.h"
+
+#define TYPE "reeve.protocol"
+#define QUEUES_MAX 256
+
+/* The user value is a table: operation → its queue's name. */
+typedef struct holder {
+    reeve_protocol *protocol;
+} holder;
+
+static reeve_protocol *check_protocol(lua_State *L) {
+    holder *self = luaL_checkudata(L, 1, TYPE);
+    if (!self->protocol)
+        luaL_argerror(L, 1, "the protocol object is closed");
+    return self->protocol;
+}
+
+static int protocol_gc(lua_State *L) {
+    holder *self = luaL_checkudata(L, 1, TYPE);
+    reeve_protocol_free(self->protocol);
+    self->protocol = NULL;
+    return 0;
+}
+
+static int protocol_new(lua_State *L) {
+    static const reeve_lua_option list[] = {
+        { "database", REEVE_LUA_INT, offsetof(reeve_protocol_options, database),
+          0, 65535 },
+        { "prefix", REEVE_LUA_TEXT, offsetof(reeve_protocol_options, prefix), 0,
+          0 },
+        { "user", REEVE_LUA_TEXT, offsetof(reeve_protocol_options, user), 0,
+          0 },
+        { "password", REEVE_LUA_TEXT,
+          offsetof(reeve_protocol_options, password), 0, 0 },
+        { "client_name", REEVE_LUA_TEXT,
+          offsetof(reeve_protocol_options, client_name), 0, 0 },
+        { "label", REEVE_LUA_TEXT, offsetof(reeve_protocol_options, label), 0,
+          0 },
+        { "allow_eviction", REEVE_LUA_FLAG,
+          offsetof(reeve_protocol_options, allow_eviction), 0, 0 },
+        { NULL, 0, 0, 0, 0 },
+    };
+    reeve_protocol_options options = REEVE_PROTOCOL_OPTIONS_INIT;
+    reeve_error err;
+    reeve_rc rc;
+    lua_settop(L, 1);
+    if (!lua_isnil(L, 1))
+        luaL_checktype(L, 1, LUA_TTABLE);
+    if (!reeve_lua_read_options(L, &options, &rc, 1, list, "protocol"))
+        return reeve_lua_failf(L, rc, "%s", lua_tostring(L, -1));
+    holder *self = reeve_lua_newuserdata(L, sizeof *self);
+    self->protocol = NULL;
+    luaL_getmetatable(L, TYPE);
+    lua_setmetatable(L, -2);
+    lua_newtable(L);
+    reeve_lua_setuservalue(L, -2);
+    rc = reeve_protocol_new(&self->protocol, NULL, &options, &err);
+    return rc < 0 ? reeve_lua_fail(L, rc, &err) : 1;
+}
+
+/* ---- submitting ---------------------------------------------------------- */
+
+/* The operation's number, or why it was refused. */
+static int submitted(lua_State *L, reeve_rc rc, uint64_t op,
+                     const reeve_error *err) {
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, err);
+    reeve_lua_push_int(L, (int64_t)op);
+    return 1;
+}
+
+/* The same, and remembers its queue, whose name is at index 2. */
+static int submitted_on(lua_State *L, reeve_rc rc, uint64_t op,
+                        const reeve_error *err) {
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, err);
+    reeve_lua_getuservalue(L, 1);
+    reeve_lua_push_int(L, (int64_t)op);
+    lua_pushvalue(L, 2);
+    lua_rawset(L, -3);
+    return submitted(L, rc, op, err);
+}
+
+static reeve_bytes check_bytes(lua_State *L, int index) {
+    luaL_checktype(L, index, LUA_TSTRING);
+    return reeve_lua_bytes(L, index);
+}
+
+static int64_t check_int(lua_State *L, int index) {
+    int64_t value = 0;
+    if (!reeve_lua_get_int(L, index, &value))
+        luaL_argerror(L, index, "must be an integer");
+    return value;
+}
+
+static size_t check_count(lua_State *L, int index) {
+    int64_t value = check_int(L, index);
+    if (value < 0)
+        luaL_argerror(L, index, "must not be negative");
+    return (size_t)value;
+}
+
+static int hello(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_hello(&op, protocol, &err);
+    return submitted(L, rc, op, &err);
+}
+
+/* enqueue(batch, resent) */
+static int enqueue(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    reeve_lua_batch *batch = reeve_lua_check_batch(L, 2);
+    uint64_t op = 0;
+    reeve_error err;
+    if (batch->needs_clock) {
+        int64_t now_at_ms = reeve_protocol_now(protocol);
+        if (now_at_ms == 0)
+            return reeve_lua_failf(L, REEVE_E_STATE,
+                                   "the server's time is not known: say hello "
+                                   "first");
+        reeve_lua_batch_clock(batch, now_at_ms);
+    }
+    reeve_rc rc =
+        reeve_protocol_enqueue(&op, protocol, batch->args, batch->count,
+                               lua_toboolean(L, 3) != 0, &err);
+    return submitted(L, rc, op, &err);
+}
+
+/* The verdict of the job at index, marked as its token's last when it is. */
+static void take_settle(lua_State *L, reeve_protocol_settle *out, int index) {
+    reeve_lua_job *job = reeve_lua_check_job(L, index);
+    if (!job->settled)
+        luaL_error(L, "a job of the turn is not settled");
+    if (job->claim && !job->counted) {
+        job->counted = true;
+        job->settle.last = --job->claim->unsettled == 0;
+    }
+    *out = job->settle;
+}
+
+/* turn(queue, jobs, claim_max, lease_ms, worker) */
+static int turn(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    reeve_bytes queue = check_bytes(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    size_t claim_max = check_count(L, 4);
+    int64_t lease_ms = check_int(L, 5);
+    reeve_bytes worker = check_bytes(L, 6);
+    size_t count = lua_rawlen(L, 3);
+    reeve_protocol_settle *settles =
+        reeve_lua_newuserdata(L, (count + 1) * sizeof *settles);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, 3, (int)i + 1);
+        take_settle(L, &settles[i], lua_gettop(L));
+        lua_pop(L, 1); /* stays in the list */
+    }
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_turn(&op, protocol, queue, settles, count,
+                                      claim_max, lease_ms, worker, &err);
+    return submitted_on(L, rc, op, &err);
+}
+
+/* extend(jobs, lease_ms) */
+static int extend(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    int64_t lease_ms = check_int(L, 3);
+    size_t count = lua_rawlen(L, 2);
+    reeve_protocol_lease *leases =
+        reeve_lua_newuserdata(L, (count + 1) * sizeof *leases);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, 2, (int)i + 1);
+        const reeve_lua_job *job = reeve_lua_check_job(L, lua_gettop(L));
+        leases[i] = (reeve_protocol_lease)REEVE_PROTOCOL_LEASE_INIT;
+        leases[i].queue = job->queue;
+        leases[i].id = job->id;
+        leases[i].token = job->token;
+        lua_pop(L, 1);
+    }
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc =
+        reeve_protocol_extend(&op, protocol, leases, count, lease_ms, &err);
+    return submitted(L, rc, op, &err);
+}
+
+/* promote(queue, max), sweep(queue, max) */
+static int promote(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_promote(&op, protocol, check_bytes(L, 2),
+                                         check_count(L, 3), &err);
+    return submitted_on(L, rc, op, &err);
+}
+
+static int sweep(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_sweep(&op, protocol, check_bytes(L, 2),
+                                       check_count(L, 3), &err);
+    return submitted_on(L, rc, op, &err);
+}
+
+/* reclaim(queue, worker, max): worker "" = whose lease has lapsed */
+static int reclaim(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc =
+        reeve_protocol_reclaim(&op, protocol, check_bytes(L, 2),
+                               check_bytes(L, 3), check_count(L, 4), &err);
+    return submitted_on(L, rc, op, &err);
+}
+
+/* wait(queues, timeout_ms) */
+static int wait_bell(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    reeve_bytes queues[QUEUES_MAX];
+    luaL_checktype(L, 2, LUA_TTABLE);
+    size_t count = lua_rawlen(L, 2);
+    if (count > QUEUES_MAX)
+        return luaL_argerror(L, 2, "has more than 256 queues");
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, 2, (int)i + 1);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            return luaL_argerror(L, 2, "must be a list of names");
+        queues[i] = reeve_lua_bytes(L, -1);
+        lua_pop(L, 1);
+    }
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_wait(&op, protocol, queues, count,
+                                      check_int(L, 3), &err);
+    return submitted(L, rc, op, &err);
+}
+
+static int ring(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_ring(&op, protocol, check_bytes(L, 2), &err);
+    return submitted_on(L, rc, op, &err);
+}
+
+static int64_t field_int(lua_State *L, const char *name) {
+    int64_t value = 0;
+    lua_getfield(L, 2, name);
+    (void)reeve_lua_get_int(L, lua_gettop(L), &value);
+    lua_pop(L, 1);
+    return value;
+}
+
+static reeve_bytes field_bytes(lua_State *L, const char *name) {
+    reeve_bytes bytes = { "", 0 };
+    lua_getfield(L, 2, name);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        bytes = reeve_lua_bytes(L, -1);
+    lua_pop(L, 1); /* stays in the table */
+    return bytes;
+}
+
+/* beat(info, gone) */
+static int beat(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    reeve_worker_info info = {
+        .id = field_bytes(L, "id"),
+        .host = field_bytes(L, "host"),
+        .pid = field_int(L, "pid"),
+        .started_at_ms = field_int(L, "started_at_ms"),
+        .concurrency = (int32_t)field_int(L, "concurrency"),
+        .active = (int32_t)field_int(L, "active"),
+        .done = field_int(L, "done"),
+        .failed = field_int(L, "failed"),
+        .queues = field_bytes(L, "queues"),
+    };
+    uint64_t op = 0;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_beat(&op, protocol, &info,
+                                      lua_toboolean(L, 3) != 0, &err);
+    return submitted(L, rc, op, &err);
+}
+
+/* ---- bytes --------------------------------------------------------------- */
+
+/* output(): what to send, nil when there is nothing; it counts as sent. */
+static int output(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    reeve_bytes out = reeve_protocol_output(protocol);
+    if (out.size == 0) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushlstring(L, out.data, out.size);
+    reeve_protocol_sent(protocol, out.size);
+    return 1;
+}
+
+/* feed(bytes): true, or nil, message, code and the connection is of no use. */
+static int feed(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_feed(protocol, check_bytes(L, 2), &err);
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int pending(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)reeve_protocol_pending(check_protocol(L)));
+    return 1;
+}
+
+/* now(): the server's clock in ms, 0 when it is not known yet. */
+static int now(lua_State *L) {
+    reeve_lua_push_int(L, reeve_protocol_now(check_protocol(L)));
+    return 1;
+}
+
+/* reset(): the connection is gone. */
+static int reset(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    reeve_error err;
+    lua_newtable(L);
+    reeve_lua_setuservalue(L, 1);
+    reeve_rc rc = reeve_protocol_reset(protocol, &err);
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* ---- results ------------------------------------------------------------- */
+
+static const char *const kind_names[] = {
+    [REEVE_PROTOCOL_HELLO] = "hello",     [REEVE_PROTOCOL_ENQUEUE] = "enqueue",
+    [REEVE_PROTOCOL_TURN] = "turn",       [REEVE_PROTOCOL_EXTEND] = "extend",
+    [REEVE_PROTOCOL_PROMOTE] = "promote", [REEVE_PROTOCOL_RECLAIM] = "reclaim",
+    [REEVE_PROTOCOL_WAIT] = "wait",       [REEVE_PROTOCOL_RING] = "ring",
+    [REEVE_PROTOCOL_SWEEP] = "sweep",     [REEVE_PROTOCOL_BEAT] = "beat",
+};
+
+/* items: for each task its info, or false for one that was refused. */
+static void set_items(lua_State *L, const reeve_protocol_result *result) {
+    lua_createtable(L, (int)result->enqueued_count, 0);
+    for (size_t i = 0; i < result->enqueued_count; i++) {
+        const reeve_enqueue_result *item = &result->enqueued[i];
+        reeve_lua_push_enqueued(L, item);
+        if (item->code < 0) {
+            lua_pushstring(L, reeve_code_slug(item->code));
+            lua_setfield(L, -2, "code");
+            lua_pushstring(L, reeve_code_text(item->code));
+            lua_setfield(L, -2, "message");
+        }
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "items");
+}
+
+/* lost: indices of what is no longer ours; nil when all is. */
+static void set_lost(lua_State *L, const reeve_protocol_result *result) {
+    bool any = false;
+    for (size_t i = 0; i < result->code_count && !any; i++)
+        any = result->codes[i] < 0;
+    if (!any)
+        return;
+    int count = 0;
+    lua_newtable(L);
+    for (size_t i = 0; i < result->code_count; i++) {
+        if (result->codes[i] >= 0)
+            continue;
+        lua_pushinteger(L, (lua_Integer)i + 1);
+        lua_rawseti(L, -2, ++count);
+    }
+    lua_setfield(L, -2, "lost");
+}
+
+/* Fields of the table on top that only some kinds have. */
+static void set_rest(lua_State *L, const reeve_protocol_result *result) {
+    switch (result->kind) {
+    case REEVE_PROTOCOL_ENQUEUE:
+        set_items(L, result);
+        break;
+    case REEVE_PROTOCOL_TURN:
+        reeve_lua_set_bool(L, "more", result->more != 0);
+        reeve_lua_set_bool(L, "paused", result->paused != 0);
+        set_lost(L, result);
+        break;
+    case REEVE_PROTOCOL_EXTEND:
+        set_lost(L, result);
+        break;
+    case REEVE_PROTOCOL_PROMOTE:
+    case REEVE_PROTOCOL_SWEEP:
+        reeve_lua_set_int(L, "moved", (int64_t)result->moved);
+        break;
+    case REEVE_PROTOCOL_WAIT:
+        if (result->rung >= 0)
+            reeve_lua_set_int(L, "rung", (int64_t)result->rung + 1);
+        break;
+    default:
+        break;
+    }
+    if (result->next_at_ms != 0)
+        reeve_lua_set_int(L, "next_at_ms", result->next_at_ms);
+}
+
+/* Pushes the queue of an operation and forgets it. */
+static void take_queue(lua_State *L, uint64_t op) {
+    reeve_lua_getuservalue(L, 1);
+    int table = lua_gettop(L);
+    reeve_lua_push_int(L, (int64_t)op);
+    lua_rawget(L, table);
+    reeve_lua_push_int(L, (int64_t)op);
+    lua_pushnil(L);
+    lua_rawset(L, table);
+    lua_remove(L, table);
+}
+
+static bool has_queue(const reeve_protocol_result *result) {
+    return result->kind != REEVE_PROTOCOL_HELLO &&
+           result->kind != REEVE_PROTOCOL_ENQUEUE &&
+           result->kind != REEVE_PROTOCOL_EXTEND &&
+           result->kind != REEVE_PROTOCOL_WAIT &&
+           result->kind != REEVE_PROTOCOL_BEAT;
+}
+
+/* next(): the next result as a table, nil when there is none yet; nil,
+ * message, code when the object is of no use. */
+static int next_result(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    const reeve_protocol_result *result;
+    reeve_error err;
+    lua_settop(L, 1);
+    reeve_rc rc = reeve_protocol_next(&result, protocol, &err);
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, &err);
+    if (!result) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_createtable(L, 0, 6);
+    reeve_lua_set_int(L, "op", (int64_t)result->op);
+    lua_pushstring(L, kind_names[result->kind]);
+    lua_setfield(L, 2, "kind");
+    if (has_queue(result)) {
+        take_queue(L, result->op);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, 2, "queue");
+    }
+    if (result->code < 0) {
+        lua_settop(L, 2);
+        lua_pushstring(L, reeve_code_slug(result->code));
+        lua_setfield(L, 2, "code");
+        lua_pushstring(L, result->message);
+        lua_setfield(L, 2, "message");
+        return 1;
+    }
+    if (result->kind == REEVE_PROTOCOL_TURN ||
+        result->kind == REEVE_PROTOCOL_RECLAIM) {
+        if (!reeve_lua_push_jobs(L, result, 3, &err))
+            return reeve_lua_fail(L, REEVE_E_NOMEM, &err);
+        lua_setfield(L, 2, "jobs");
+    }
+    lua_settop(L, 2);
+    set_rest(L, result);
+    return 1;
+}
+
+void reeve_lua_open_protocol(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        { "hello", hello },       { "enqueue", enqueue },
+        { "turn", turn },         { "extend", extend },
+        { "promote", promote },   { "reclaim", reclaim },
+        { "wait", wait_bell },    { "ring", ring },
+        { "sweep", sweep },       { "beat", beat },
+        { "output", output },     { "feed", feed },
+        { "next", next_result },  { "pending", pending },
+        { "now", now },           { "reset", reset },
+        { "close", protocol_gc }, { NULL, NULL },
+    };
+    reeve_lua_new_type(L, TYPE, methods, protocol_gc);
+    lua_pushcfunction(L, protocol_new);
+    lua_setfield(L, -2, "protocol");
+    reeve_lua_open_batch(L);
+    reeve_lua_open_job(L);
+    reeve_lua_open_picker(L);
+    reeve_lua_open_url(L);
+}
