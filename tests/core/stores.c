@@ -48,6 +48,12 @@ void store_make(store *st, const char *kind) {
         (void)snprintf(st->url, sizeof st->url, "mem://store-%d", number);
         return;
     }
+    if (strcmp(kind, "redis") == 0) {
+        redis_server_start(&st->server, NULL);
+        (void)snprintf(st->url, sizeof st->url, "redis://127.0.0.1:%d",
+                       st->server.port);
+        return;
+    }
     (void)snprintf(st->dir, sizeof st->dir, "/tmp/reeve-store-XXXXXX");
     assert_non_null(mkdtemp(st->dir));
     (void)snprintf(st->url, sizeof st->url, "sqlite://%s/store.db", st->dir);
@@ -55,6 +61,8 @@ void store_make(store *st, const char *kind) {
 
 void store_remove(store *st) {
     char command[96];
+    if (st->server.pid)
+        redis_server_stop(&st->server);
     if (!*st->dir)
         return;
     (void)snprintf(command, sizeof command, "rm -rf %s", st->dir);

@@ -1,21 +1,24 @@
 /*
  * Fresh stores for tests of the floors above the broker: the same case runs
- * over mem:// and over an SQLite file of its own.
+ * over mem://, over an SQLite file and over a redis-server of its own.
  */
 #ifndef REEVE_TESTS_STORES_H
 #define REEVE_TESTS_STORES_H
 
 #include <reeve.h>
 
+#include "support/redis_server.h"
+
 typedef struct store {
-    const char *kind; /* "mem" or "sqlite" */
+    const char *kind; /* "mem", "sqlite" or "redis" */
     char url[128];
     char dir[64]; /* "" = none */
+    redis_server server;
 } store;
 
-/* A store that nobody has seen before. kind: "mem", "sqlite". */
+/* A store that nobody has seen before. kind: one of the three. */
 void store_make(store *st, const char *kind);
-/* Removes its files; every handle must be closed. */
+/* Removes its files, ends its server; every handle must be closed. */
 void store_remove(store *st);
 
 /* Fails the test with the error's words unless rc is 0. */

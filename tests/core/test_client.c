@@ -1,5 +1,5 @@
 /*
- * The producer over mem and SQLite: results of each item, ids, idempotency,
+ * The producer over mem, SQLite and Redis: results of each item, ids, idempotency,
  * combining from threads, forks, deadlines, sizes of structs.
  */
 #include <setjmp.h>
@@ -384,22 +384,30 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         OVER("mem", every_item_has_its_result),
         OVER("sqlite", every_item_has_its_result),
+        OVER("redis", every_item_has_its_result),
         OVER("mem", a_taken_id_is_refused_alone),
         OVER("sqlite", a_taken_id_is_refused_alone),
+        OVER("redis", a_taken_id_is_refused_alone),
         OVER("mem", an_idempotency_key_gives_the_first_task),
         OVER("sqlite", an_idempotency_key_gives_the_first_task),
+        OVER("redis", an_idempotency_key_gives_the_first_task),
         OVER("mem", an_empty_batch_is_nothing),
         OVER("sqlite", an_empty_batch_is_nothing),
+        OVER("redis", an_empty_batch_is_nothing),
         OVER("mem", a_bad_item_is_named_and_nothing_is_stored),
         OVER("sqlite", a_bad_item_is_named_and_nothing_is_stored),
+        OVER("redis", a_bad_item_is_named_and_nothing_is_stored),
         OVER("mem", callers_of_one_client_get_their_own_results),
         OVER("sqlite", callers_of_one_client_get_their_own_results),
+        OVER("redis", callers_of_one_client_get_their_own_results),
         OVER("mem", a_forked_child_has_a_client_of_its_own),
         OVER("sqlite", a_forked_child_has_a_client_of_its_own),
+        OVER("redis", a_forked_child_has_a_client_of_its_own),
         cmocka_unit_test(a_silent_server_is_a_timeout),
         OVER("sqlite", a_failed_call_names_its_ids),
         OVER("mem", a_newer_callers_structs_are_read),
         OVER("sqlite", a_newer_callers_structs_are_read),
+        OVER("redis", a_newer_callers_structs_are_read),
         cmocka_unit_test(client_options_follow_the_same_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /*
- * The operator's side over mem and SQLite: lists, pages, one task, every
+ * The operator's side over mem, SQLite and Redis: lists, pages, one task, every
  * action, switches of queues, dead workers.
  */
 #include <setjmp.h>
@@ -490,21 +490,22 @@ static void a_dead_workers_tasks_come_back_at_once(void **state) {
 
 #define OVER(kind, test)                                                       \
     { #test " (" kind ")", test, NULL, NULL, (void *)(uintptr_t)kind }
-#define OVER_BOTH(test) OVER("mem", test), OVER("sqlite", test)
+#define OVER_ALL(test)                                                         \
+    OVER("mem", test), OVER("sqlite", test), OVER("redis", test)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        OVER_BOTH(queues_are_counted_by_name),
-        OVER_BOTH(one_task_is_seen_whole),
-        OVER_BOTH(pages_show_each_task_once_in_order),
-        OVER_BOTH(workers_are_listed_with_their_load),
-        OVER_BOTH(every_action_on_every_state),
-        OVER_BOTH(a_dead_letter_runs_afresh),
-        OVER_BOTH(many_are_acted_on_in_chunks),
-        OVER_BOTH(an_edited_task_runs_with_its_new_payload),
-        OVER_BOTH(a_paused_queue_gives_nothing),
-        OVER_BOTH(weights_are_set_and_taken_back),
-        OVER_BOTH(a_dead_workers_tasks_come_back_at_once),
+        OVER_ALL(queues_are_counted_by_name),
+        OVER_ALL(one_task_is_seen_whole),
+        OVER_ALL(pages_show_each_task_once_in_order),
+        OVER_ALL(workers_are_listed_with_their_load),
+        OVER_ALL(every_action_on_every_state),
+        OVER_ALL(a_dead_letter_runs_afresh),
+        OVER_ALL(many_are_acted_on_in_chunks),
+        OVER_ALL(an_edited_task_runs_with_its_new_payload),
+        OVER_ALL(a_paused_queue_gives_nothing),
+        OVER_ALL(weights_are_set_and_taken_back),
+        OVER_ALL(a_dead_workers_tasks_come_back_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -537,6 +537,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         OVER("mem", each_wrong_task_is_refused_whole),
         OVER("sqlite", each_wrong_task_is_refused_whole),
+        OVER("redis", each_wrong_task_is_refused_whole),
         cmocka_unit_test(a_clients_own_payload_bound_holds),
         cmocka_unit_test(client_functions_check_their_arguments),
         cmocka_unit_test(urls_are_checked),

@@ -311,13 +311,14 @@ static void an_inspector_survives_each_failure(void **state) {
 
 #define OVER(kind, test)                                                       \
     { #test " (" kind ")", test, NULL, NULL, (void *)(uintptr_t)kind }
-#define OVER_BOTH(test) OVER("mem", test), OVER("sqlite", test)
+#define OVER_ALL(test)                                                         \
+    OVER("mem", test), OVER("sqlite", test), OVER("redis", test)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        OVER_BOTH(a_client_survives_each_failure),
-        OVER_BOTH(a_worker_survives_each_failure),
-        OVER_BOTH(an_inspector_survives_each_failure),
+        OVER_ALL(a_client_survives_each_failure),
+        OVER_ALL(a_worker_survives_each_failure),
+        OVER_ALL(an_inspector_survives_each_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
