@@ -34,6 +34,9 @@ redis.call('LLEN', k.pending)
 redis.call('ZCARD', k.ranked)
 redis.call('HLEN', k.meta)
 redis.call('LLEN', k.bell)
+for i = 11, #KEYS do
+    redis.call('STRLEN', KEYS[i])
+end
 local now = now_ms()
 local before = next_due(k.scheduled, k.scheduled)
 local earliest, wake = before, false

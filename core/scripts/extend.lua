@@ -11,12 +11,14 @@
 -- Moves: active → active.
 --@include lib/now.lua
 --@include lib/claim.lua
+--@include lib/full.lua
 local lease_ms = tonumber(ARGV[1])
 if not lease_ms or #ARGV > 4000 then
     return redis.error_reply('ERR extend: bad arguments')
 end
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
+pass_when_full(KEYS[2])
 local now = now_ms()
 local out, base = { now }, 0
 

@@ -5,6 +5,8 @@
 -- Returns 1.
 -- Moves: none.
 --@include lib/bell.lua
+--@include lib/full.lua
+pass_when_full(KEYS[4])
 if ARGV[1] == '1' then
     redis.call('HSET', KEYS[1], 'paused', '1')
 else

@@ -8,6 +8,7 @@
 --@include lib/bell.lua
 --@include lib/place.lua
 --@include lib/due.lua
+--@include lib/full.lua
 local max = tonumber(ARGV[1])
 if not max or max < 1 or max > 500 then
     return redis.error_reply('ERR promote: count must be 1 to 500')
@@ -17,6 +18,7 @@ redis.call('LLEN', k.pending)
 redis.call('ZCARD', k.ranked)
 redis.call('HLEN', k.meta)
 redis.call('LLEN', KEYS[4])
+pass_when_full(KEYS[5])
 local now = now_ms()
 
 local function due_in(key)
@@ -33,7 +35,9 @@ while moved < max and (a[i] or b[j]) do
     else
         id, score, j = b[j], tonumber(b[j + 1]), j + 2
     end
-    local priority = score % 10
+    -- A score that no script of ours wrote must not stop the others.
+    local priority = math.floor(score % 10)
+    if not (priority >= 0 and priority <= 9) then priority = 5 end
     if priority == 5 then
         list[#list + 1] = id
     else

@@ -77,9 +77,10 @@ if #drop > 0 then
 end
 
 -- Claims.
-local due, token, ids, n, priorities = 0, 0, nil, 0, nil
-if set[1] == '1' then flags = 2 end
-if want > 0 and flags == 0 then
+local due, token, ids, n, priorities = 0, 0, {}, 0, nil
+local text, scores, limbo = nil, {}, {}
+
+local function pop()
     local stale = tonumber(set[2] or 0)
     if stale == 0 and call('ZCARD', ranked) == 0 then
         ids = call('LPOP', pending, want) or {}
@@ -87,7 +88,7 @@ if want > 0 and flags == 0 then
         if n == want and call('LLEN', pending) > 0 then flags = 1 end
     else
         --@include lib/rank.lua
-        ids, priorities = {}, {}
+        priorities = {}
 
         local function pop_ranked(above)
             if n == want then return end
@@ -97,7 +98,8 @@ if want > 0 and flags == 0 then
                 local priority = rank_priority(tonumber(found[i + 1]))
                 if above and priority < 5 then break end
                 taken, n = taken + 1, n + 1
-                ids[n], priorities[n] = found[i], priority
+                ids[n], priorities[n], scores[n] = found[i], priority,
+                    found[i + 1]
             end
             if taken > 0 then
                 call('ZREMRANGEBYRANK', ranked, 0, taken - 1)
@@ -106,11 +108,11 @@ if want > 0 and flags == 0 then
 
         -- Leaves out stale copies (lib/place.lua); true when there may be more.
         local function pop_list()
-            local popped = n < want and call('LPOP', pending, want - n)
-            if not popped then return false end
-            local copies = call('HMGET', KEYS[11], unpack(popped))
+            limbo = n < want and call('LPOP', pending, want - n) or {}
+            if #limbo == 0 then return false end
+            local copies = call('HMGET', KEYS[11], unpack(limbo))
             local met = {}
-            for i, id in ipairs(popped) do
+            for i, id in ipairs(limbo) do
                 if tonumber(copies[i] or 0) > (met[id] or 0) then
                     met[id] = (met[id] or 0) + 1
                     stale = stale - 1
@@ -123,6 +125,7 @@ if want > 0 and flags == 0 then
                     ids[n], priorities[n] = id, 5
                 end
             end
+            limbo = {}
             return n < want
         end
 
@@ -136,21 +139,19 @@ if want > 0 and flags == 0 then
         end
     end
 end
-if flags == 1 and silent then
-    call('RPUSH', bell, 1)
-elseif flags == 0 and n < want and not silent then
-    -- Nothing is left to ring for.
-    call('DEL', bell)
-end
-if n < want then
-    --@include lib/due.lua
-    due = next_due(KEYS[9], KEYS[10])
-end
 
-local fields = {}
-if n > 0 then
+local function claim()
+    if flags == 0 then pop() end
+    if n < want then
+        --@include lib/due.lua
+        due = next_due(KEYS[9], KEYS[10])
+    end
+    if n == 0 then return end
     token = tonumber(set[3] or 0) + 1
-    local text, named, entries = tostring(token), ids, {}
+    -- From here on numbers are no longer exact.
+    if token > 9007199254740991 then error('no token is left') end
+    text = string.format('%.0f', token)
+    local named, entries = ids, {}
     for i = 1, n do
         entries[i * 2 - 1], entries[i * 2] = ids[i], text
     end
@@ -164,7 +165,6 @@ if n > 0 then
     call('HSET', active, unpack(entries))
     call('ZADD', leases, now + ARGV[3], text)
     if priorities then
-        flags = flags + 4
         named = {}
         for i = 1, n do
             named[i] = priorities[i] == 5 and ids[i] or
@@ -173,15 +173,55 @@ if n > 0 then
     end
     call('HSET', claims, text, ARGV[1] .. ' ' .. ARGV[3] .. ' ' ..
         table.concat(named, ' '))
+end
+
+-- A claim that fails, by a key of another type or a number that is none, gives
+-- back what it took.
+local function unclaim()
+    local try = redis.pcall
+    if n > 0 then try('HDEL', active, unpack(ids)) end
+    if text then
+        try('ZREM', leases, text)
+        try('HDEL', claims, text)
+    end
+    for i = #limbo, 1, -1 do try('LPUSH', pending, limbo[i]) end
+    for i = n, 1, -1 do
+        if scores[i] then
+            try('ZADD', ranked, scores[i], ids[i])
+        else
+            try('LPUSH', pending, ids[i])
+        end
+    end
+end
+
+if set[1] == '1' then flags = 2 end
+if want > 0 then
+    local good, why = pcall(claim)
+    if not good then
+        unclaim()
+        return type(why) == 'table' and why or
+            redis.error_reply('ERR turn: ' .. tostring(why))
+    end
+end
+if flags == 1 and silent then
+    call('RPUSH', bell, 1)
+elseif flags == 0 and n < want and not silent then
+    -- Nothing is left to ring for.
+    call('DEL', bell)
+end
+
+local fields = {}
+if n > 0 then
+    if priorities then flags = flags + 4 end
     fields = { 'token', text }
 end
 if done > 0 then
     fields[#fields + 1] = 'done'
-    fields[#fields + 1] = (set[4] or 0) + done
+    fields[#fields + 1] = (tonumber(set[4]) or 0) + done
 end
 if failed > 0 then
     fields[#fields + 1] = 'failed'
-    fields[#fields + 1] = (set[5] or 0) + failed
+    fields[#fields + 1] = (tonumber(set[5]) or 0) + failed
 end
 if #fields > 0 then call('HSET', meta, unpack(fields)) end
 

@@ -5,7 +5,7 @@ local function next_due(scheduled, retry)
         local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
         if first[2] then
             local at = math.floor(first[2] / 10)
-            if due == 0 or at < due then due = at end
+            if at <= 1e15 and (due == 0 or at < due) then due = at end
         end
     end
     return due

@@ -198,8 +198,7 @@ static bool read_lost(reeve__settle **settles, size_t count,
 
 static bool ids_are_good(const reeve__reply *ids, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (ids[i].type != REEVE__REPLY_STRING ||
-            ids[i].bytes.size > REEVE_ID_BYTES_MAX) {
+        if (ids[i].type != REEVE__REPLY_STRING) {
             return false;
         }
     }
@@ -489,12 +488,24 @@ static reeve_rc deliver_part(const reeve__op_turn *op,
     return rc;
 }
 
+/* A body that the server refused to read is not one that is missing. */
+static bool has_bodies(const reeve__turn_part *part) {
+    for (size_t i = 0;
+         part->claim > INLINE_MAX && i * REEVE__BODIES_CHUNK < part->claimed;
+         i++) {
+        if (!part->bodies[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 reeve_rc reeve__op_turn_deliver(const reeve__op_turn *op,
                                 reeve__row_fn on_claim, void *ctx,
                                 reeve_error *err) {
     reeve_rc rc = REEVE_OK;
     for (size_t i = 0; i < op->part_count && rc == REEVE_OK; i++) {
-        if (op->parts[i].claimed > 0) {
+        if (op->parts[i].claimed > 0 && has_bodies(&op->parts[i])) {
             rc = deliver_part(op, &op->parts[i], on_claim, ctx, err);
         }
     }

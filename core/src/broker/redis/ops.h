@@ -96,7 +96,8 @@ reeve_rc reeve__op_turn_begin(reeve__op_turn *op, reeve__engine *engine,
                               reeve__turn *turns, size_t count,
                               reeve_bytes worker, bool resent,
                               reeve_error *err);
-/* Calls on_claim for the claimed tasks. */
+/* Calls on_claim for the claimed tasks; after an error reply for those of the
+ * scripts that went well. */
 reeve_rc reeve__op_turn_deliver(const reeve__op_turn *op,
                                 reeve__row_fn on_claim, void *ctx,
                                 reeve_error *err);

@@ -125,11 +125,12 @@ static reeve_rc turn_once(reeve__redis *redis, reeve__turn *turns, size_t count,
         rc = reeve__link_drive(&redis->main, &op.op, by_ns, -1, err);
         redis->unsure = rc < 0;
     }
-    if (rc == REEVE_OK) {
-        rc = reeve__op_result(&op.op, err);
-    }
+    /* A queue that is damaged must not stop its neighbours. */
     if (rc == REEVE_OK) {
         rc = reeve__op_turn_deliver(&op, on_claim, ctx, err);
+    }
+    if (rc == REEVE_OK) {
+        rc = reeve__op_result(&op.op, err);
     }
     reeve__op_turn_dispose(&op);
     return rc;

@@ -1,0 +1,354 @@
+/*
+ * Stores that somebody else has damaged, and servers that are full: what a
+ * script refuses it must leave as it was, and one queue's damage is its own.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/redis/redis.h"
+#include "support/redis_server.h"
+
+#define LONG_MS 3600000
+
+static redis_server server;
+static int prefix_serial;
+static reeve__broker *broker;
+
+static void check(reeve_rc rc, const reeve_error *err) {
+    if (rc < 0) {
+        fail_msg("%d %s", err->code, err->message);
+    }
+}
+
+static int open_fresh(void **state) {
+    (void)state;
+    char url[160], prefix[32];
+    reeve_error err;
+    snprintf(url, sizeof(url), "redis+unix://%s", server.socket);
+    snprintf(prefix, sizeof(prefix), "d%d", ++prefix_serial);
+    reeve__broker_options options = { .url = url, .prefix = prefix };
+    check(reeve__broker_open(&broker, NULL, &options, &err), &err);
+    return 0;
+}
+
+static int close_it(void **state) {
+    (void)state;
+    reeve__broker_close(broker);
+    return 0;
+}
+
+/* A plain command; "%" at the start of a word stands for "prefix:{mail}:". */
+static int64_t command(const char *words) {
+    reeve__redis *redis = (reeve__redis *)broker;
+    reeve__engine *engine = &redis->main.engine;
+    char copy[512], *save = NULL, *list[16];
+    size_t count = 0;
+    reeve_error err;
+    snprintf(copy, sizeof(copy), "%s", words);
+    for (char *word = strtok_r(copy, " ", &save); word;
+         word = strtok_r(NULL, " ", &save)) {
+        list[count++] = word;
+    }
+    reeve__call call;
+    reeve__call_begin_command(&call, engine, count);
+    for (size_t i = 0; i < count; i++) {
+        char key[512];
+        bool ours = list[i][0] == '%';
+        snprintf(key, sizeof(key), "%s:{mail}:%s", redis->prefix, list[i] + 1);
+        reeve__cmd_text(&engine->out, ours ? key : list[i]);
+    }
+    check(reeve__link_drive(&redis->main, &call.op, reeve__redis_by_ns(redis),
+                            -1, &err),
+          &err);
+    check(reeve__op_result(&call.op, &err), &err);
+    int64_t value = call.reply->integer;
+    reeve__call_dispose(&call);
+    return value;
+}
+
+static reeve__enqueue_item item_of(const char *queue, const char *id,
+                                   int32_t priority) {
+    return (reeve__enqueue_item){
+        .queue = reeve_bytes_of(queue),
+        .id = reeve_bytes_of(id),
+        .envelope = reeve_bytes_of("{\"v\":1,\"type\":\"t\"}\nbody"),
+        .priority = priority,
+    };
+}
+
+static void put(const char *queue, const char *id, int32_t priority) {
+    reeve__enqueue_item item = item_of(queue, id, priority);
+    reeve_error err;
+    check(broker->ops->enqueue(broker, &item, 1, &err), &err);
+    assert_int_equal(item.code, 0);
+}
+
+/* Claimed ids, joined by spaces, and the last one's settle. */
+typedef struct claims {
+    char ids[1024];
+    char last[512];
+    reeve__settle settle;
+} claims;
+
+static reeve_rc on_row(void *ctx, const reeve__row *row, reeve_error *err) {
+    (void)err;
+    claims *to = ctx;
+    size_t size = strlen(to->ids);
+    snprintf(to->ids + size, sizeof(to->ids) - size, "%s%.*s", size ? " " : "",
+             (int)row->id.size, row->id.data);
+    snprintf(to->last, sizeof(to->last), "%.*s", (int)row->id.size,
+             row->id.data);
+    to->settle = (reeve__settle){ .id = reeve_bytes_of(to->last),
+                                  .token = row->token,
+                                  .done = true };
+    return REEVE_OK;
+}
+
+static reeve_rc turn(claims *out, const char *const *queues, size_t count,
+                     size_t max, reeve_error *err) {
+    reeve__turn turns[2];
+    for (size_t i = 0; i < count; i++) {
+        turns[i] = (reeve__turn){ .queue = reeve_bytes_of(queues[i]),
+                                  .claim_max = max,
+                                  .lease_ms = LONG_MS };
+    }
+    memset(out, 0, sizeof(*out));
+    return broker->ops->turn(broker, turns, count, reeve_bytes_of("w1"), on_row,
+                             out, err);
+}
+
+static reeve_rc claim(claims *out, size_t max, reeve_error *err) {
+    static const char *const mail[] = { "mail" };
+    return turn(out, mail, 1, max, err);
+}
+
+static void settle(claims *got, int32_t code) {
+    reeve_error err;
+    reeve__turn one = { .queue = reeve_bytes_of("mail"),
+                        .settles = &got->settle,
+                        .settle_count = 1 };
+    check(broker->ops->turn(broker, &one, 1, reeve_bytes_of("w1"), on_row, NULL,
+                            &err),
+          &err);
+    assert_int_equal(got->settle.code, code);
+}
+
+/* ---- damage -------------------------------------------------------------- */
+
+/* Plants something, sees the claim refused, takes it away. */
+static void refuse_and_keep(const char *id, const char *plant,
+                            const char *remove) {
+    put("mail", id, 5);
+    claims got;
+    reeve_error err;
+    int64_t active = command("HLEN %active");
+    command(plant);
+    assert_int_equal(claim(&got, 9, &err), REEVE_E_SERVER);
+    assert_string_equal(got.ids, "");
+    command(remove);
+    assert_int_equal(command("HLEN %active"), active);
+    check(claim(&got, 9, &err), &err);
+    assert_string_equal(got.ids, id);
+}
+
+static void a_refused_claim_gives_tasks_back(void **state) {
+    static const char *const keys[] = { "active",    "leases", "claims", "dead",
+                                        "scheduled", "retry",  "pending" };
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        for (int mixed = 0; mixed < 2; mixed++) {
+            char plant[64], remove[64];
+            claims got;
+            reeve_error err;
+            bool list = strcmp(keys[i], "pending") == 0;
+            if ((!mixed && strcmp(keys[i], "dead") == 0) || (list && !mixed)) {
+                continue; /* not looked at, or lost with the key */
+            }
+            if (!list) {
+                put("mail", "a", 5);
+                put("mail", "b", 5);
+            }
+            if (mixed) {
+                put("mail", "first", 9);
+                put("mail", "last", 1);
+            }
+            snprintf(plant, sizeof(plant), "SET %%%s x", keys[i]);
+            snprintf(remove, sizeof(remove), "DEL %%%s", keys[i]);
+            command(plant);
+            assert_int_equal(claim(&got, 9, &err), REEVE_E_SERVER);
+            assert_string_equal(got.ids, "");
+            command(remove);
+            check(claim(&got, 9, &err), &err);
+            assert_string_equal(got.ids, list    ? "first last"
+                                         : mixed ? "first a b last"
+                                                 : "a b");
+            close_it(state);
+            open_fresh(state);
+        }
+    }
+}
+
+static void counters_that_are_no_numbers_lose_nothing(void **state) {
+    (void)state;
+    refuse_and_keep("a", "HSET %meta token x", "HDEL %meta token");
+    refuse_and_keep("b", "HSET %meta dead x", "HDEL %meta dead");
+    refuse_and_keep("c", "HSET %meta token 9007199254740991",
+                    "HDEL %meta token");
+}
+
+/* Lua writes 1e14 as "1e+14" unless told otherwise. */
+static void high_tokens_fence(void **state) {
+    (void)state;
+    claims got, next;
+    reeve_error err;
+    put("mail", "a", 5);
+    put("mail", "b", 5);
+    command("HSET %meta token 123456789012345678");
+    assert_int_equal(claim(&got, 1, &err), REEVE_E_SERVER);
+    command("HSET %meta token 99999999999999 done x");
+    check(claim(&got, 1, &err), &err);
+    assert_true(got.settle.token == INT64_C(100000000000000));
+    check(claim(&next, 1, &err), &err);
+    assert_true(next.settle.token == INT64_C(100000000000001));
+    got.settle.token++;
+    settle(&got, REEVE_E_LEASE_LOST);
+    got.settle.token--;
+    settle(&got, 0);
+    settle(&next, 0);
+}
+
+static void a_damaged_queue_leaves_others_alone(void **state) {
+    (void)state;
+    static const char *const queues[] = { "mail", "sound" };
+    claims got;
+    reeve_error err;
+    put("sound", "a", 5);
+    put("mail", "b", 5);
+    command("SET %meta x");
+    assert_int_equal(turn(&got, queues, 2, 9, &err), REEVE_E_SERVER);
+    assert_string_equal(got.ids, "a");
+}
+
+/* Bodies that cannot be read are not taken for debris. */
+static void unreadable_bodies_are_not_delivered(void **state) {
+    (void)state;
+    claims got;
+    reeve_error err;
+    put("mail", "a", 5);
+    command("RENAME %tasks %away");
+    command("SET %tasks x");
+    assert_int_equal(claim(&got, 9, &err), REEVE_E_SERVER);
+    assert_string_equal(got.ids, "");
+}
+
+static void any_id_can_be_taken_out(void **state) {
+    (void)state;
+    char words[512];
+    claims got;
+    reeve_error err;
+    snprintf(words, sizeof(words), "RPUSH %%pending %0300d", 7);
+    command(words);
+    check(claim(&got, 1, &err), &err);
+    assert_int_equal(strlen(got.ids), 300);
+    settle(&got, 0);
+    assert_int_equal(command("HLEN %active"), 1);
+}
+
+static void odd_due_times_stop_nobody(void **state) {
+    (void)state;
+    size_t moved;
+    int64_t next_at_ms;
+    claims got;
+    reeve_error err;
+    command("ZADD %scheduled -inf a 7.5 b inf c");
+    command("ZADD %retry 58 d");
+    check(broker->ops->promote(broker, reeve_bytes_of("mail"), 10, &moved,
+                               &next_at_ms, &err),
+          &err);
+    assert_int_equal(moved, 3);
+    assert_int_equal(next_at_ms, 0);
+    check(claim(&got, 9, &err), &err);
+    assert_string_equal(got.ids, "d b a");
+}
+
+static void a_batch_is_refused_as_a_whole(void **state) {
+    (void)state;
+    reeve__enqueue_item items[2] = { item_of("mail", "a", 3),
+                                     item_of("mail", "b", 5) };
+    reeve_error err;
+    items[1].idempotency_key = reeve_bytes_of("k");
+    items[1].idempotency_ttl_ms = LONG_MS;
+    command("RPUSH %once:k x");
+    assert_int_equal(broker->ops->enqueue(broker, items, 2, &err),
+                     REEVE_E_SERVER);
+    assert_int_equal(command("EXISTS %tasks %ranked %pending"), 0);
+}
+
+/* ---- a full server ------------------------------------------------------- */
+
+static void a_full_server_lets_work_drain(void **state) {
+    (void)state;
+    claims got;
+    size_t moved;
+    int64_t next_at_ms;
+    reeve_error err;
+    put("mail", "a", 5);
+    check(claim(&got, 1, &err), &err);
+    command("ZADD %retry 15 b");
+    command("CONFIG SET maxmemory 1");
+    reeve__enqueue_item item = item_of("mail", "c", 5);
+    assert_int_equal(broker->ops->enqueue(broker, &item, 1, &err),
+                     REEVE_E_BUSY);
+    reeve__lease_ref ref = { .queue = reeve_bytes_of("mail"),
+                             .id = got.settle.id,
+                             .token = got.settle.token };
+    check(broker->ops->extend(broker, &ref, 1, LONG_MS, &err), &err);
+    assert_false(ref.lost);
+    check(broker->ops->promote(broker, reeve_bytes_of("mail"), 10, &moved,
+                               &next_at_ms, &err),
+          &err);
+    assert_int_equal(moved, 1);
+    check(broker->ops->pause(broker, reeve_bytes_of("mail"), true, &err), &err);
+    check(broker->ops->pause(broker, reeve_bytes_of("mail"), false, &err),
+          &err);
+    settle(&got, 0);
+    check(claim(&got, 1, &err), &err);
+    assert_string_equal(got.ids, "b");
+    settle(&got, 0);
+    command("CONFIG SET maxmemory 0");
+}
+
+static int start(void **state) {
+    (void)state;
+    redis_server_start(&server, NULL);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    redis_server_stop(&server);
+    return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_fresh, close_it)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(a_refused_claim_gives_tasks_back),
+        CASE(counters_that_are_no_numbers_lose_nothing),
+        CASE(high_tokens_fence),
+        CASE(a_damaged_queue_leaves_others_alone),
+        CASE(unreadable_bodies_are_not_delivered),
+        CASE(any_id_can_be_taken_out),
+        CASE(odd_due_times_stop_nobody),
+        CASE(a_batch_is_refused_as_a_whole),
+        CASE(a_full_server_lets_work_drain),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
