@@ -38,7 +38,7 @@ reeve_rc reeve__weights_read(reeve_worker *worker, reeve__broker *broker,
         if (weight != worker->select.queues[q].weight)
             reeve__select_set_weight(&worker->select, q, weight);
     }
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     return 0;
 }
 
@@ -53,7 +53,7 @@ static void pause_after(reeve_worker *worker, const char *what,
 static bool is_over(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     bool over = worker->phase == REEVE__PHASE_STOPPED;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     return over;
 }
 

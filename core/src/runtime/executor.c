@@ -57,11 +57,11 @@ static void executor_run(void *arg) {
             continue;
         }
         reeve__hand_out(worker, dlv);
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         run_one(worker, dlv);
         reeve__lock(&worker->mutex);
     }
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
 }
 
 reeve_rc reeve__executor_start(reeve_worker *worker, reeve_error *err) {

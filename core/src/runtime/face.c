@@ -7,7 +7,7 @@
 #include "runtime/worker.h"
 
 void reeve__events_ring(reeve_worker *worker) {
-    reeve__signal(&worker->ready_cond);
+    worker->poller_due = true;
     if (worker->events_rung)
         return;
     worker->events_rung = true;
@@ -87,7 +87,7 @@ size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,
     } else if (has_events(worker)) {
         reeve__signal(&worker->ready_cond); /* for another poller */
     }
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     return count;
 }
 
@@ -220,7 +220,7 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
             give_back(worker, items[at + i].delivery, &sealed[i]);
         if (wants_fetch(worker, was_full, size))
             reeve__fetch_ring(worker);
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
     }
     if (!first)
         reeve__error_clear(err); /* not before: an outcome may borrow from it */

@@ -307,7 +307,7 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
         if (claims)
             book_turns(worker, turn_count, now_ns);
     }
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     for (size_t i = 0; !rc && i < turn_count; i++) {
         if (scratch->turns[i].next_due_at_ms)
             reeve__tick_due_hint(worker, scratch->queue_of[i],
@@ -364,13 +364,13 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
     reeve__lock(&worker->mutex);
     int phase = reeve__drain_step(worker, now_ns);
     if (phase == REEVE__PHASE_STOPPED) {
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         return REEVE__FETCH_END;
     }
     if (is_held_off(worker, now_ns)) {
         *out_by_ns = worker->retry_by_ns;
         worker->fetch_waits = true;
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         return REEVE__FETCH_WAIT_WAKE;
     }
     size_t slots = free_slots(worker);
@@ -380,13 +380,13 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
     if (!planned && now_ns < outbox_by(worker)) {
         *out_by_ns = look_again_by(worker, now_ns);
         worker->fetch_waits = true;
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         return slots ? REEVE__FETCH_WAIT_BELL : REEVE__FETCH_WAIT_WAKE;
     }
     take_outbox(worker);
     if (worker->outbox.count)
         worker->outbox_since_ns = now_ns;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     size_t turn_count = build_turns(worker, planned > 0);
     run_turn(worker, turn_count, planned > 0);
     return REEVE__FETCH_AGAIN;
@@ -400,7 +400,7 @@ static void wake_queues(reeve_worker *worker, ptrdiff_t index) {
         if (index < 0 || (size_t)index == q)
             reeve__select_wake(&worker->select, q);
     }
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
 }
 
 static void wait_at_bell(reeve_worker *worker, const reeve_bytes *names,
@@ -463,7 +463,7 @@ void reeve__fetch_run(void *arg) {
         reeve__wakefd_clear(&worker->fetch_wake);
         reeve__lock(&worker->mutex);
         worker->fetch_waits = false;
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
     }
     leave_bell(worker);
     reeve__worker_thread_ends(worker);

@@ -77,7 +77,7 @@ int64_t reeve__role_extend(reeve_worker *worker, int64_t now_ns) {
         int64_t next_ns = worker->next_extend_ns;
         if (next_ns <= now_ns)
             pick_due(&batch, worker, now_ns);
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         if (next_ns > now_ns)
             return next_ns;
         if (!batch.count)
@@ -92,6 +92,6 @@ int64_t reeve__role_extend(reeve_worker *worker, int64_t now_ns) {
                        batch.count, err.message);
         reeve__lock(&worker->mutex);
         book(&batch, worker, rc == 0, reeve__mono_ns(worker->env));
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
     }
 }

@@ -33,7 +33,7 @@ static bool is_known(void *ctx, reeve_bytes queue, reeve_bytes id,
         found = is_of(dlv, &task);
     for (dlv = worker->outbox.first; dlv && !found; dlv = dlv->next)
         found = is_of(dlv, &task);
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     return found;
 }
 
@@ -69,7 +69,7 @@ void reeve__orphans_return(reeve_worker *worker) {
         worker->failures_in_row = 0;
     else if (reeve_code_class(rc) == REEVE_CLASS_RETRY)
         reeve__fetch_hold_off(worker);
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     if (rc)
         reeve__log(worker->env, REEVE_LOG_WARN,
                    "worker %s: cannot look for unseen claims: %s", worker->id,

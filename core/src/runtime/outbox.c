@@ -137,5 +137,5 @@ void reeve__fetch_ring(reeve_worker *worker) {
     if (!worker->fetch_waits)
         return;
     worker->fetch_waits = false;
-    reeve__wakefd_ring(&worker->fetch_wake);
+    worker->fetcher_due = true;
 }

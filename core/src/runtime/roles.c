@@ -95,14 +95,14 @@ int64_t reeve__role_promote(reeve_worker *worker, int64_t now_ns) {
         if (due)
             queue->promote_by_ns = INT64_MAX; /* a hint from now on counts */
         int64_t by_ns = queue->promote_by_ns;
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         if (due) {
             by_ns = promote_queue(worker, q);
             reeve__lock(&worker->mutex);
             if (by_ns < queue->promote_by_ns)
                 queue->promote_by_ns = by_ns;
             by_ns = queue->promote_by_ns;
-            reeve__unlock(&worker->mutex);
+            reeve__worker_unlock(worker);
         }
         next_ns = sooner(next_ns, by_ns);
     }
@@ -131,7 +131,7 @@ int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
                    worker->id, count, worker->queues[q].name);
         reeve__lock(&worker->mutex);
         worker->stats.reclaimed += (int64_t)count;
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
     }
     int64_t every_ms =
         more ? 0 : reeve__lease_reclaim_every_ms(worker->lease_ms);
@@ -188,7 +188,7 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
         .quiet = worker->quiet,
         .queues = reeve__buf_view(&queues),
     };
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     reeve_error err = { 0 };
     reeve__broker *broker = worker->tick_broker;
     reeve_rc rc = queues.failed ? reeve__fail_nomem(&err) : 0;

@@ -9,7 +9,7 @@ typedef int64_t (*role_fn)(reeve_worker *worker, int64_t now_ns);
 bool reeve__tick_is_over(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     bool over = worker->tick_ends;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     return over;
 }
 
@@ -41,7 +41,7 @@ void reeve__tick_due_hint(reeve_worker *worker, size_t queue_index,
         if (by_ns < worker->tick_by_ns)
             reeve__signal(&worker->tick_cond);
     }
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
 }
 
 /* The earliest moment that the shared state asks for. Holds: mutex. */
@@ -72,7 +72,7 @@ void reeve__tick_run(void *arg) {
         bool ends = worker->tick_ends;
         reachable = !worker->failures_in_row;
         worker->tick_by_ns = INT64_MAX;
-        reeve__unlock(&worker->mutex);
+        reeve__worker_unlock(worker);
         if (ends)
             break;
     }

@@ -92,6 +92,6 @@ int64_t reeve__role_timeouts(reeve_worker *worker, int64_t now_ns) {
     int64_t stuck_ns = check_overruns(worker, now_ns);
     int64_t by_ns =
         worker->next_timeout_ns < stuck_ns ? worker->next_timeout_ns : stuck_ns;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     return by_ns;
 }

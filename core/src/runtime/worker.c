@@ -42,11 +42,22 @@ reeve_rc reeve__worker_check(const reeve_worker *worker, reeve_error *err) {
     return 0;
 }
 
+void reeve__worker_unlock(reeve_worker *worker) {
+    bool poller = worker->poller_due;
+    bool fetcher = worker->fetcher_due;
+    worker->poller_due = worker->fetcher_due = false;
+    reeve__unlock(&worker->mutex);
+    if (poller)
+        reeve__signal(&worker->ready_cond);
+    if (fetcher)
+        reeve__wakefd_ring(&worker->fetch_wake);
+}
+
 void reeve__worker_thread_ends(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     worker->threads_running--;
     reeve__broadcast(&worker->done_cond);
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
 }
 
 static reeve_rc init_sync(reeve_worker *worker, reeve_error *err) {
@@ -146,7 +157,7 @@ static reeve_rc start_thread(reeve_worker *worker, reeve__thread *thread,
                              reeve_error *err) {
     reeve__lock(&worker->mutex);
     worker->threads_running++;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     reeve_rc rc = reeve__thread_start(thread, name, run, worker, err);
     if (rc)
         reeve__worker_thread_ends(worker);
@@ -178,7 +189,7 @@ static void abandon_start(reeve_worker *worker) {
     reeve__broadcast(&worker->ready_cond);
     reeve__broadcast(&worker->done_cond);
     reeve__wakefd_ring(&worker->control_wake);
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
 }
 
 reeve_rc reeve_worker_start(reeve_worker *worker, reeve_error *err) {
@@ -191,7 +202,7 @@ reeve_rc reeve_worker_start(reeve_worker *worker, reeve_error *err) {
                            worker->id);
     reeve__lock(&worker->mutex); /* a poller may wait already */
     worker->phase = REEVE__PHASE_RUN;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     if (worker->manual) {
         worker->tick_broker = worker->control_broker = worker->fetch_broker;
         return 0;
@@ -215,7 +226,7 @@ void reeve_worker_quiet(reeve_worker *worker, bool quiet) {
     reeve__lock(&worker->mutex);
     worker->quiet = quiet;
     reeve__fetch_ring(worker);
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
 }
 
 reeve_rc reeve_worker_join(reeve_worker *worker, int64_t timeout_ms,
@@ -231,7 +242,7 @@ reeve_rc reeve_worker_join(reeve_worker *worker, int64_t timeout_ms,
         in_time = reeve__wait_by(&worker->done_cond, &worker->mutex,
                                  worker->env, by_ns);
     bool running = worker->threads_running > 0;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     if (running)
         return reeve__fail(err, REEVE_E_TIMEOUT,
                            "worker %s still runs after %lld ms", worker->id,
@@ -254,7 +265,7 @@ reeve_rc reeve_worker_stats_read(reeve_worker_stats *out, reeve_worker *worker,
     reeve__lock(&worker->mutex);
     reeve_worker_stats stats = worker->stats;
     stats.active = (int32_t)worker->live_count;
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     stats.size = (uint32_t)sizeof stats;
     return reeve__struct_store(out, &stats, sizeof stats, "reeve_worker_stats",
                                err);
@@ -267,7 +278,7 @@ static void fetch_all(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     for (size_t q = 0; q < worker->queue_count; q++)
         reeve__select_wake(&worker->select, q);
-    reeve__unlock(&worker->mutex);
+    reeve__worker_unlock(worker);
     while (reeve__fetch_step(worker, &by_ns) == REEVE__FETCH_AGAIN &&
            !worker->failures_in_row)
         ;

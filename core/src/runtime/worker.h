@@ -166,6 +166,8 @@ struct reeve_worker {
     bool quiet;
     bool fetch_waits; /* the fetcher sleeps: ring to be heard */
     bool events_rung;
+    bool poller_due;  /* to be woken by reeve__worker_unlock */
+    bool fetcher_due; /* likewise */
     bool tick_ends;
     reeve__select select;
     reeve_delivery *live_first, *live_last;
@@ -199,6 +201,9 @@ struct reeve_worker {
 };
 
 /* --- worker.c --- */
+/* Every thread leaves the worker's mutex by this: what it is to wake is woken
+ * outside, or it would only run into the lock. */
+void reeve__worker_unlock(reeve_worker *worker);
 int64_t reeve__worker_server_now(const reeve_worker *worker);
 void reeve__worker_note_time(reeve_worker *worker, reeve__broker *broker);
 reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
