@@ -52,14 +52,17 @@ def _stop(workers: list[Program]) -> None:
         worker.wait()
 
 
-def _judge(stage: Stage, name: str, journal: Path, acks: Path, **figures: object) -> None:
+def _judge(stage: Stage, name: str, url: str, journal: Path, acks: Path, **figures: object) -> None:
+    """Every acknowledged task ran, was settled once, and nobody else did."""
     runs = stage.journal(journal)
     ids = stage.acks(acks)
     strangers = {run.id for run in runs.starts} - set(ids)
+    done = stage.queues(url)["default"]["done"]
     stage.check(
         name,
-        not runs.lost(ids) and not strangers and len(set(ids)) == len(ids),
+        not runs.lost(ids) and not strangers and len(set(ids)) == len(ids) == done,
         acked=len(ids),
+        done=done,
         lost=len(runs.lost(ids)),
         doubles_of_a_key=len(strangers) + len(ids) - len(set(ids)),
         repeated_runs=runs.repeated_ends(),
@@ -86,6 +89,7 @@ def crashes(stage: Stage, rounds: int) -> None:
         _judge(
             stage,
             f"redis, AOF {fsync}: killed under load",
+            server.url,
             journal,
             acks,
             rounds=rounds,
@@ -176,6 +180,7 @@ def cuts(stage: Stage, rounds: int) -> None:
     _judge(
         stage,
         "redis: connections cut, half closed and slow",
+        server.url,
         journal,
         acks,
         rounds=rounds,
@@ -217,6 +222,7 @@ def keys(stage: Stage, tasks: int) -> None:
     _judge(
         stage,
         "redis: calls asked again by their key",
+        server.url,
         journal,
         acks,
         asked_again=report["retries"],
@@ -251,7 +257,7 @@ def outage(stage: Stage, rounds: int) -> None:
     stage.wait_empty(server.url)
     _stop(workers)
     runs = stage.journal(journal)
-    _judge(stage, "redis: away for 6.5 s under load", journal, acks, rounds=rounds)
+    _judge(stage, "redis: away for 6.5 s under load", server.url, journal, acks, rounds=rounds)
     stage.check(
         "redis: an outage within the lease repeats none",
         runs.repeated_starts() == 0,
@@ -358,5 +364,5 @@ def flushed(stage: Stage, tasks: int) -> None:
         time.sleep(0.01)
     stage.wait_empty(server.url)
     _stop(workers)
-    _judge(stage, "redis: scripts flushed under load", journal, acks, flushes=flushes)
+    _judge(stage, "redis: scripts flushed under load", server.url, journal, acks, flushes=flushes)
     server.kill()
