@@ -18,7 +18,8 @@ function(reeve_add_lua version include_dirs)
                                           ${REEVE_DEPENDENCIES})
     target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L
                                                _DEFAULT_SOURCE)
-    target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL)
+    # Once loaded it stays: threads may run in it when a state is closed.
+    target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,nodelete)
     set_target_properties(
         ${name}
         PROPERTIES PREFIX ""

@@ -206,6 +206,38 @@ static int client_now(lua_State *L) {
     return 1;
 }
 
+/* check_client(options) → true: what client() would refuse, without opening */
+static int check_client(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    reeve_client_options options;
+    reeve_rc rc = 0;
+    if (!reeve_lua_read_client(L, &options, &rc, 1, "reeve.new"))
+        return reeve_lua_refuse(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* check_task(type, options) → true: what enqueue would refuse of them */
+static int check_task(lua_State *L) {
+    lua_settop(L, 2);
+    lua_pushnil(L);
+    lua_newtable(L);
+    reeve_lua_task task;
+    reeve_rc rc = 0;
+    if (!reeve_lua_read_task(L, &task, &rc, 4, 1, 3, 2))
+        return reeve_lua_refuse(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* is_task_option(name) → whether enqueue knows it */
+static int is_task_option(lua_State *L) {
+    lua_pushboolean(L, lua_type(L, 1) == LUA_TSTRING &&
+                           reeve_lua_is_task_option(lua_tostring(L, 1)));
+    return 1;
+}
+
 void reeve_lua_open_client(lua_State *L) {
     static const luaL_Reg methods[] = {
         { "close", client_close },
@@ -215,6 +247,12 @@ void reeve_lua_open_client(lua_State *L) {
         { NULL, NULL },
     };
     reeve_lua_new_type(L, TYPE, methods, client_gc);
-    lua_pushcfunction(L, client_new);
-    lua_setfield(L, -2, "client");
+    static const luaL_Reg functions[] = {
+        { "check_client", check_client },
+        { "check_task", check_task },
+        { "client", client_new },
+        { "is_task_option", is_task_option },
+        { NULL, NULL },
+    };
+    reeve_lua_register(L, functions);
 }

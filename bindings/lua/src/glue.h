@@ -141,6 +141,8 @@ typedef struct reeve_lua_task {
  */
 bool reeve_lua_read_task(lua_State *L, reeve_lua_task *out, reeve_rc *code,
                          int anchor, int type, int payload, int options);
+/* Whether it is an option that reeve_lua_read_task knows. */
+bool reeve_lua_is_task_option(const char *name);
 /* Fills task->retry from the retry table at index (or nil) and the option
  * max_retries (or NOT_GIVEN), which wins. False: pushed a message. */
 #define REEVE_LUA_NOT_GIVEN (-2)

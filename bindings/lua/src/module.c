@@ -37,5 +37,6 @@ int luaopen_reeve_core(lua_State *L) {
     reeve_lua_open_protocol(L);
     reeve_lua_open_client(L);
     reeve_lua_open_inspector(L);
+    reeve_lua_open_worker(L);
     return 1;
 }

@@ -39,6 +39,13 @@ static const reeve_lua_option options_list[] = {
 };
 #undef AT
 
+bool reeve_lua_is_task_option(const char *name) {
+    const reeve_lua_option *option = options_list;
+    while (option->name && strcmp(option->name, name) != 0)
+        option++;
+    return option->name != NULL;
+}
+
 /* Moves the value on top into the table at anchor. */
 static void keep(lua_State *L, int anchor) {
     lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
