@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
@@ -318,6 +320,55 @@ static void a_failed_call_names_its_ids(void **state) {
     close_bench(&b);
 }
 
+#define CROWD 8
+#define CROWD_BATCH 3000 /* two do not fit one combined call */
+
+static atomic_int crowd_waited, crowd_timed_out;
+
+static void *call_huge(void *arg) {
+    reeve_enqueue_args *args = calloc(CROWD_BATCH, sizeof *args);
+    assert_non_null(args);
+    for (int i = 0; i < CROWD_BATCH; i++)
+        args[i] = args_of("q", NULL);
+    reeve_error err;
+    reeve_rc rc = reeve_client_enqueue_many(NULL, arg, args, CROWD_BATCH, &err);
+    if (reeve_code_class(rc) == REEVE_CLASS_RETRY)
+        atomic_fetch_add(&crowd_timed_out, 1);
+    if (rc == REEVE_E_TIMEOUT && strstr(err.message, "nothing was sent"))
+        atomic_fetch_add(&crowd_waited, 1);
+    free(args);
+    return NULL;
+}
+
+/* Callers that cannot be combined do not wait for one deadline after another. */
+static void a_callers_deadline_counts_while_others_are_served(void **state) {
+    bench b;
+    store_make(&b.st, *state);
+    reeve_client_options options = REEVE_CLIENT_OPTIONS_INIT;
+    options.url = b.st.url;
+    options.timeout_ms = 300;
+    reeve_error err;
+    must(reeve_client_open(&b.client, NULL, &options, &err), &err);
+    sqlite3 *other = NULL;
+    assert_int_equal(sqlite3_open(b.st.url + strlen("sqlite://"), &other), 0);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL),
+                     0);
+    pthread_t crowd[CROWD];
+    for (int i = 0; i < CROWD; i++)
+        assert_int_equal(pthread_create(&crowd[i], NULL, call_huge, b.client),
+                         0);
+    for (int i = 0; i < CROWD; i++)
+        (void)pthread_join(crowd[i], NULL);
+    assert_int_equal(atomic_load(&crowd_timed_out), CROWD);
+    assert_true(atomic_load(&crowd_waited) > 0);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), 0);
+    (void)sqlite3_close(other);
+    assert_int_equal(store_queue_count(&b.st), 0);
+    put_some(b.client, "after", 3);
+    assert_int_equal(store_count(&b.st, "q", REEVE_STATE_PENDING), 3);
+    close_bench(&b);
+}
+
 /* --- sizes of structs --------------------------------------------------------- */
 
 typedef struct longer_args {
@@ -405,6 +456,7 @@ int main(void) {
         OVER("redis", a_forked_child_has_a_client_of_its_own),
         cmocka_unit_test(a_silent_server_is_a_timeout),
         OVER("sqlite", a_failed_call_names_its_ids),
+        OVER("sqlite", a_callers_deadline_counts_while_others_are_served),
         OVER("mem", a_newer_callers_structs_are_read),
         OVER("sqlite", a_newer_callers_structs_are_read),
         OVER("redis", a_newer_callers_structs_are_read),

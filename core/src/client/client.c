@@ -18,6 +18,8 @@
 /* Most items one combined call may carry, so that a leader is not kept long. */
 #define COMBINE_COUNT_MAX 4096
 #define INLINE_COUNT 8
+/* As the brokers' own. */
+#define TIMEOUT_MS_DEFAULT 5000
 
 /* One caller's items on their way through the broker. Lives on its stack. */
 typedef struct pending_call {
@@ -28,6 +30,7 @@ typedef struct pending_call {
     reeve_error error;
     bool done;
     bool leads; /* woken to take over as leader */
+    bool taken; /* a leader is storing it */
     reeve__cond woken;
 } pending_call;
 
@@ -122,13 +125,27 @@ static void queue_call(reeve_client *client, pending_call *call) {
     client->last = call;
 }
 
+static void unqueue_call(reeve_client *client, const pending_call *call) {
+    pending_call *before = NULL;
+    pending_call **link = &client->first;
+    while (*link != call) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = call->next;
+    if (client->last == call)
+        client->last = before;
+}
+
 /* Unlinks calls from the front, as many as fit one batch. */
 static pending_call *take_calls(reeve_client *client, size_t *out_count) {
     pending_call *head = client->first;
     pending_call *tail = head;
     size_t total = head->count;
+    head->taken = true;
     while (tail->next && total + tail->next->count <= COMBINE_COUNT_MAX) {
         tail = tail->next;
+        tail->taken = true;
         total += tail->count;
     }
     client->first = tail->next;
@@ -207,6 +224,25 @@ static void lead(reeve_client *client) {
     reeve__unlock(&client->shared.mutex);
 }
 
+/* Waits for a leader, until by_ns unless one has taken the call: then the
+ * broker's own deadline ends it. Holds: mutex. */
+static void follow(reeve_client *client, pending_call *call, int64_t by_ns) {
+    reeve__mutex *mutex = &client->shared.mutex;
+    bool in_time = true;
+    if (call->taken)
+        reeve__wait(&call->woken, mutex);
+    else
+        in_time =
+            reeve__wait_by(&call->woken, mutex, client->shared.env, by_ns);
+    if (in_time || call->taken || call->leads || call->done)
+        return;
+    unqueue_call(client, call);
+    call->done = true;
+    call->rc = reeve__fail(&call->error, REEVE_E_TIMEOUT,
+                           "nothing was sent: other callers of this client "
+                           "kept the broker busy beyond the deadline");
+}
+
 /* Sends items through the broker, together with those of other callers. */
 static reeve_rc send_items(reeve_client *client, reeve__enqueue_item *items,
                            size_t count, reeve_error *err) {
@@ -215,12 +251,15 @@ static reeve_rc send_items(reeve_client *client, reeve__enqueue_item *items,
     reeve_rc rc = reeve__cond_init(&call.woken, err);
     if (rc)
         return rc;
+    int64_t timeout_ms = client->shared.timeout_ms;
+    int64_t by_ns = reeve__by_ns(client->shared.env,
+                                 timeout_ms ? timeout_ms : TIMEOUT_MS_DEFAULT);
     reeve__mutex *mutex = &client->shared.mutex;
     reeve__lock(mutex);
     queue_call(client, &call);
     while (!call.done) {
         if (client->leading && !call.leads) {
-            reeve__wait(&call.woken, mutex);
+            follow(client, &call, by_ns);
             continue;
         }
         client->leading = true;

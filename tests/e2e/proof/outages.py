@@ -18,7 +18,7 @@ TASKS = 2000
 def _workers(stage: Stage, url: str, journal: Path, count: int = 3) -> list[Program]:
     workers = [
         stage.worker(
-            url=url, concurrency=8, lease_ms=1500, work_max_us=6000, journal=journal, log=1
+            url=url, concurrency=8, lease_ms=4000, work_max_us=6000, journal=journal, log=1
         )
         for _ in range(count)
     ]
