@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def out(place: Place, *args: str) -> Any:
 
 def test_version_and_help(place: Place) -> None:
     assert place.cli("version") == f"reeve {reeve.__version__}\n"
+    assert place.cli("--version") == place.cli("version")
     assert out(place, "version") == {"version": reeve.__version__}
     text = place.cli("--help")
     for command in ("worker", "demo", "queues", "jobs", "dead", "pause", "weight", "enqueue"):
@@ -55,6 +57,7 @@ def test_from_enqueue_to_delete(place: Place, app: App) -> None:
     assert (listed["id"], listed["args"], listed["priority"]) == (job["id"], {"to": "a@b.c"}, 8)
     shown = out(place, "jobs", "show", job["id"])
     assert shown == listed
+    assert """{"to": "a@b.c"}""" in place.cli("jobs", "show", job["id"])  # as --json-args takes it
     assert out(place, "jobs", "delete", job["id"], "--queue", "mail")["id"] == job["id"]
     assert out(place, "jobs", "list", "mail", "--state", "pending") == []
     late = out(place, "enqueue", "welcome", "--delay", "1h", "--id", "own")
@@ -75,7 +78,8 @@ def test_the_dead(place: Place, app: App) -> None:
     assert app.job(ids[1]).info().args == {"n": 9}
     assert out(place, "dead", "purge", "default", ids[2])["count"] == 1
     assert out(place, "dead", "purge", "default", "--all")["count"] == 1
-    assert place.cli("dead", "list", "default") == "no archived jobs in default\n"
+    assert place.cli("dead", "list", "default") == "no dead jobs in default\n"
+    assert place.cli("dead", "list", "defualt") == "there is no queue defualt\n"
     assert "is not dead" in place.cli("dead", "show", ids[0], code=1)
 
 
@@ -142,6 +146,7 @@ def test_watch_prints_until_it_is_ended(place: Place, app: App) -> None:
         (("queues", "--url", "redis+unix:///nowhere/r.sock"), 1, "is the server running"),
         (("jobs", "a b"), 2, "queue is 'a b'"),
         (("jobs", "q", "--state", "lost"), 2, "'lost' is not one of"),
+        (("jobs", "q", "--state", "blocked"), 2, "'blocked' is not one of"),
         (("jobs", "q", "--limit", "0"), 2, "0 is not in the range"),
         (("jobs", "show", "nothing"), 1, "there is no job nothing in any queue"),
         (("dead", "retry", "q"), 2, "give an ID or --all"),
@@ -154,7 +159,9 @@ def test_watch_prints_until_it_is_ended(place: Place, app: App) -> None:
         (("worker", "no_such_module"), 2, "there is no module no_such_module"),
         (("worker", "work:nothing"), 2, "work has no App called nothing"),
         (("worker", "json"), 2, "json has 0 Apps"),
+        (("worker", "../work.py"), 2, "'...work' is no module"),
         (("worker", "work", "--queues", "a=x"), 2, "write name=weight"),
+        (("worker", "work", "--queues", "a=3,b,a"), 2, "a is there twice"),
         (("worker", "work", "-c", "0"), 2, "concurrency is 0"),
         (("worker", "work", "--lease", "1ms"), 2, "lease"),
         (("worker", "work", "--grace", "never"), 2, "grace is 'never'"),
@@ -171,6 +178,56 @@ def test_errors_are_one_line(
     assert text in error
     assert "Traceback" not in error
     assert len([line for line in error.splitlines() if "rror" in line or "reeve:" in line]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("def f(:", "SyntaxError: invalid syntax"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failing_import_shows_its_own_lines(place: Place, source: str, error: str) -> None:
+    (place.folder / "broken.py").write_text(f"\n{source}\n")
+    text = place.cli("worker", "broken:app", code=1)
+    assert "importing broken failed" in text
+    assert f'{place.folder}/broken.py", line 2' in text
+    assert error in text
+    for name in ("click", "importlib", "_worker.py"):
+        assert name not in text
+
+
+def shown(columns: tuple[str, ...], rows: list[list[str]], width: int) -> list[str]:
+    """What a terminal of this width shows."""
+    from rich.console import Console
+
+    from reeve.cli._common import make_rich_table
+
+    console = Console(width=width, force_terminal=True, no_color=True, highlight=False)
+    with console.capture() as capture:
+        console.print(make_rich_table(columns, rows, width))
+    return re.sub(r"\x1b\[[0-9;]*m", "", capture.get()).splitlines()
+
+
+def test_a_narrow_terminal_hides_nothing_that_is_said() -> None:
+    columns = ("queue", ">pending", ">retry", ">weight", "state")
+    rows = [["default", "12", "0", "-", ""], ["a-long-name", "3", "7", "-", ""]]
+    assert shown(columns, rows, 60)[0].split() == ["queue", "pending", "retry", "weight", "state"]
+    narrow = shown(columns, rows, 30)
+    assert narrow[0].split() == ["queue", "pending", "retry"]
+    assert narrow[-1].split() == ["a-long-name", "3", "7"]
+    blocks = shown(columns, rows, 20)
+    first = ["queue    default", "pending  12", "retry    0"]
+    assert blocks == [*first, "", "queue    a-long-name", "pending  3", "retry    7"]
+
+
+def test_a_narrow_terminal_folds_the_last_column_only() -> None:
+    id = "01a1f7bd-c33c-725a-9885-7ca8f958f3c4"
+    lines = shown(("id", "task", "last error"), [[id, "t", "ValueError: never works"]], 60)
+    assert max(map(len, lines)) <= 60
+    assert lines[2].startswith(id)
+    assert "".join(line[len(id) + 8 :].strip() for line in lines[2:]) == "ValueError:never works"
 
 
 def test_worker_options_reach_the_worker(place: Place, app: App) -> None:

@@ -21,6 +21,7 @@ from reeve.cli._worker import worker
     epilog="The broker is --url, else the variable REEVE_URL, else an SQLite file in your state "
     "directory.",
 )
+@click.version_option(__version__, prog_name="reeve", message="%(prog)s %(version)s")
 def cli() -> None:
     """reeve: a distributed task queue."""
 
@@ -41,9 +42,9 @@ for command in (worker, demo, queues, workers, jobs, dead, pause, resume, weight
 
 def _hint(error: Error) -> str:
     hints = {
-        "network": "is the server running, and is --url right?",
+        "network": "is the server running, and is the URL right?",
         "timeout": "is the server overloaded, or out of reach?",
-        "auth": "check the user and password in --url",
+        "auth": "check the user and password in the URL",
         "tls": "check the certificate; rediss:// verifies it",
         "not-found": "see `reeve queues` and `reeve jobs QUEUE`",
     }

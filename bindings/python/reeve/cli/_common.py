@@ -66,21 +66,63 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: s
 def _rich_table(columns: Sequence[str], rows: list[list[str]]) -> None:
     from rich.console import Console
 
-    Console().print(make_rich_table(columns, rows))
+    console = Console()
+    console.print(make_rich_table(columns, rows, console.width))
 
 
-def make_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Any:
-    """A rich Table."""
+_GAP = 2
+_LAST_LEAST = 10  # a last column of text may be folded down to this
+_NOTHING = ("", "-", "0")
+
+
+def make_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Any:
+    """For rich, in this width: a table; one without the columns that say nothing, if it is too
+    wide; each row as a block of lines, if that is too wide as well. Nothing is cut off: ids and
+    names are there to be copied."""
+    heads, texts = list(columns), [list(row) for row in rows]
+    for i in range(len(heads) - 1, 0, -1):
+        if _least_width(heads, texts) > width and all(row[i] in _NOTHING for row in texts):
+            heads.pop(i)
+            texts = [row[:i] + row[i + 1 :] for row in texts]
+    return _table(heads, texts) if _least_width(heads, texts) <= width else _blocks(heads, texts)
+
+
+def _least_width(heads: list[str], rows: list[list[str]]) -> int:
+    names = [name.lstrip(">") for name in heads]
+    widths = [max(len(row[i]) for row in [names, *rows]) for i in range(len(names))]
+    if not heads[-1].startswith(">"):
+        widths[-1] = min(widths[-1], _LAST_LEAST)
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
-    for name in columns:
-        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for i, name in enumerate(heads):
+        table.add_column(
+            name.lstrip(">"),
+            justify="right" if name.startswith(">") else "left",
+            no_wrap=i < len(heads) - 1,
+            overflow="fold",
+        )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(Text, row))
     return table
+
+
+def _blocks(heads: list[str], rows: list[list[str]]) -> Any:
+    from rich.text import Text
+
+    names = [name.lstrip(">") for name in heads]
+    size = max(map(len, names)) + _GAP
+    blocks = [
+        [f"{name:{size}}{cell}" for name, cell in zip(names, row, strict=True) if cell]
+        for row in rows
+    ]
+    return Text("\n\n".join("\n".join(block) for block in blocks), overflow="fold")
 
 
 def show_age(moment: datetime | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast, get_args
+import json
+from typing import Any, cast
 
 import click
 
@@ -53,7 +54,7 @@ def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> 
         put_json([job_json(info) for info in found])
         return
     put_table(
-        ("id", "task", ">attempts", "enqueued", "due", "last error"),
+        ("id", "task", ">failed runs", "enqueued", "due", "last error"),
         [
             [
                 i.id,
@@ -65,8 +66,19 @@ def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> 
             ]
             for i in found
         ],
-        f"no {state} jobs in {queue}",
+        no_jobs(app, queue, state) if not found else "",
     )
+
+
+#: States that a job can be in; the other names are reserved.
+STATES = ("scheduled", "pending", "active", "retry", "completed", "archived")
+
+
+def no_jobs(app: App, queue: str, state: State) -> str:
+    """For an empty list: is the queue's name right?"""
+    if all(info.name != queue for info in app.queues()):
+        return f"there is no queue {queue}"
+    return f"no {'dead' if state == 'archived' else state} jobs in {queue}"
 
 
 def show_job(info: JobInfo, as_json: bool) -> None:
@@ -77,7 +89,8 @@ def show_job(info: JobInfo, as_json: bool) -> None:
     fields: dict[str, object] = job_json(info)
     for name, value in fields.items():
         if name not in ("history", "error") and value not in (None, "", {}):
-            click.echo(f"{name:13} {value}")
+            text = json.dumps(value, ensure_ascii=False) if name in ("args", "headers") else value
+            click.echo(f"{name:13} {text}")
     for a in info.history:
         what = "worker died" if a.crash else f"{a.error_type}: {a.error_message}"
         click.echo(f"attempt {a.attempt:<5} {a.at.isoformat()} on {a.worker}: {what}")
@@ -95,7 +108,7 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.argument("queue")
-@click.option("--state", type=click.Choice(get_args(State)), default="pending", show_default=True)
+@click.option("--state", type=click.Choice(STATES), default="pending", show_default=True)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @connection
 @json_flag

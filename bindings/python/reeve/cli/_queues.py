@@ -57,7 +57,7 @@ def _watch(app: App, interval: float, as_json: bool) -> None:
 
     with Live(auto_refresh=False) as live:
         while True:
-            table = make_rich_table(_COLUMNS, map(_row, app.queues()))
+            table = make_rich_table(_COLUMNS, map(_row, app.queues()), live.console.width)
             live.update(table, refresh=True)
             time.sleep(interval)
 
@@ -90,7 +90,7 @@ def queues(
 @connection
 @json_flag
 def workers(url: str | None, prefix: str | None, as_json: bool) -> None:
-    """Show live workers."""
+    """Show workers as of their last report; a killed one stays for an hour."""
     found = open_app(url, prefix).workers()
     if as_json:
         put_json(
@@ -159,4 +159,5 @@ def resume(queue: str, url: str | None, prefix: str | None, as_json: bool) -> No
 def weight(queue: str, weight: int, url: str | None, prefix: str | None, as_json: bool) -> None:
     """Set the WEIGHT of QUEUE on all workers, at once; 0 = each worker's own."""
     open_app(url, prefix).inspect.set_weight(queue, weight)
-    _said(as_json, f"{queue} has weight {weight or 'by worker'}", queue=queue, weight=weight)
+    text = f"{queue} has weight {weight}" if weight else f"{queue} has each worker's own weight"
+    _said(as_json, text, queue=queue, weight=weight)

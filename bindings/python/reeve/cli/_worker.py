@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os.path
 import signal
 import sys
+import traceback
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import click
@@ -20,22 +22,43 @@ from reeve.worker import Worker, WorkerOptions
 _LEVELS = ["debug", "info", "warning", "error"]
 
 
-def load_app(target: str) -> App:
-    """The App that ``module`` or ``module:name`` names."""
-    module_name, _, name = target.partition(":")
-    if module_name.endswith(".py"):
-        module_name = module_name[:-3].replace("/", ".")
+def _module_name(text: str) -> str:
+    """``shop.tasks``, also written as its file below this directory."""
+    if text.endswith(".py"):
+        text = os.path.relpath(text[:-3]).replace("/", ".")
+    if not all(part.isidentifier() for part in text.split(".")):
+        raise click.UsageError(
+            f"{text!r} is no module; write its name from here, as shop.tasks:app"
+        )
+    return text
+
+
+def _import(name: str) -> ModuleType:
+    """The module. If it raises, the traceback begins with its own lines."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise click.UsageError(
-            f"there is no module {module_name} in {here} or on the path"
-        ) from None
+        return importlib.import_module(name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise click.UsageError(f"there is no module {name} in {here} or on the path") from None
+        frame = error.__traceback__
+        while frame is not None and _is_machinery(frame.tb_frame.f_code.co_filename):
+            frame = frame.tb_next
+        text = "".join(traceback.format_exception(error.with_traceback(frame)))
+        raise click.ClickException(f"importing {name} failed\n{text.rstrip()}") from None
+
+
+def _is_machinery(file: str) -> bool:
+    return file in (__file__, importlib.__file__) or file.startswith("<frozen importlib")
+
+
+def load_app(target: str) -> App:
+    """The App that ``module`` or ``module:name`` names."""
+    written, _, name = target.partition(":")
+    module_name = _module_name(written)
+    module = _import(module_name)
     if name:
         found = getattr(module, name, None)
         if not isinstance(found, App):
@@ -60,6 +83,8 @@ def parse_queues(text: str | None) -> dict[str, int] | None:
             raise click.BadParameter(
                 f"{part!r}; write name=weight, as mail=6,default=3", param_hint="--queues"
             )
+        if name in weights:
+            raise click.BadParameter(f"{name} is there twice", param_hint="--queues")
         weights[name] = int(weight) if equals else 1
     return weights
 

@@ -91,7 +91,7 @@ class Show:
                     "" if share is None else f"{share:.1%}",
                 ]
             )
-        return Group(self._bar, make_rich_table(columns, rows))
+        return Group(self._bar, make_rich_table(columns, rows, self._screen.console.width))
 
 
 def size(count: int) -> str:
