@@ -163,6 +163,7 @@ def test_retry_reads_what_people_write(mem_app: App) -> None:
         ({"concurrency": "5"}, TypeError, "concurrency must be an integer"),
         ({"order": "random"}, InvalidError, "order is 'random'"),
         ({"queues": {}}, InvalidError, "queues is empty"),
+        ({"queues": "mail"}, TypeError, "queues must map names to weights, not str"),
         ({"queues": {"a": 0}}, InvalidError, "weight of queue a is 0"),
         ({"queues": {"a": 1001}}, InvalidError, "weight of queue a is 1001"),
         ({"queues": {"a b": 1}}, InvalidError, "queue is 'a b'"),

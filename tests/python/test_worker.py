@@ -243,7 +243,9 @@ def test_odd_messages_of_exceptions(app: App, settled: None) -> None:
     assert "its message raised RuntimeError" in (jobs[1].info().error or "")
 
 
-def test_timeouts_reach_both_kinds(app: App, calls: Counted, settled: None) -> None:
+def test_timeouts_reach_both_kinds(
+    app: App, calls: Counted, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.task(timeout="100ms", retry=0)
     async def sleeps() -> None:
         try:
@@ -264,6 +266,9 @@ def test_timeouts_reach_both_kinds(app: App, calls: Counted, settled: None) -> N
             until_state(job, "archived")
     for job in jobs:
         assert "TimeoutError" in (job.info().error or "")
+        lines = [r.message for r in caplog.records if f"{job.id} of " in r.message]
+        assert [line for line in lines if "ran past its timeout in attempt 1" in line] == lines
+        assert len(lines) == 1
 
 
 def test_a_thread_that_ignores_its_timeout_is_replaced(

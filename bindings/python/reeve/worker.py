@@ -33,6 +33,12 @@ Order = Literal["weighted", "strict"]
 
 _POLL_COUNT = 1024
 
+#: Cancellations that are the job's own failure; its handler may never say so.
+_OVERRUN = {
+    _core.CANCEL_TIMEOUT: "ran past its timeout",
+    _core.CANCEL_DEADLINE: "ran past its deadline",
+}
+
 Completion: TypeAlias = tuple[
     _core.Delivery, int, bytes | None, int, bytes | None, bytes | None, bytes | None
 ]
@@ -72,6 +78,8 @@ def queue_weights(app: App, given: Mapping[str, int] | None) -> tuple[tuple[str,
     if given is None:
         names = {task.queue for task in app.tasks.values()} or {"default"}
         return tuple((name, 1) for name in sorted(names))
+    if not isinstance(given, Mapping):
+        raise TypeError(f"queues must map names to weights, not {type(given).__name__}")
     if not given:
         raise InvalidError("queues is empty; name at least one")
     for name, weight in given.items():
@@ -114,35 +122,44 @@ class _Threads:
     its thread for ever: it is replaced, and ends its thread when it does return.
     """
 
-    def __init__(self, limit: int, run: Callable[[AnyTask, _core.Delivery], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        run: Callable[[AnyTask, _core.Delivery], int],
+        note_overrun: Callable[[_core.Delivery, int], None],
+    ) -> None:
         self._limit = limit
-        self._run = run
+        self._run = run  # gives the reason for which the run was told to end
+        self._note_overrun = note_overrun
         self._jobs: queues_.SimpleQueue[tuple[AnyTask, _core.Delivery] | None] = (
             queues_.SimpleQueue()
         )
         self._idle = threading.Semaphore(0)
         self._count = 0
         self._names = 0
-        self._serials: set[int] = set()  # queued or running
+        self._runs: dict[int, _core.Delivery] = {}  # by serial, queued or running
         self._overran: set[int] = set()
         self._lock = threading.Lock()  # for _limit, _count and _overran
 
     def put(self, task: AnyTask, delivery: _core.Delivery) -> None:
         """Runs it in an idle thread, or in a new one."""
-        self._serials.add(delivery.serial)
+        self._runs[delivery.serial] = delivery
         self._jobs.put((task, delivery))
         if not self._idle.acquire(blocking=False):
             with self._lock:
                 self._start()
 
-    def overrun(self, serial: int) -> None:
+    def overrun(self, serial: int, reason: int) -> None:
         """This run was told to end: another may start beside it."""
         with self._lock:
-            if serial in self._serials:
-                self._overran.add(serial)
-                self._limit += 1
-                if not self._jobs.empty():
-                    self._start()
+            delivery = self._runs.get(serial)
+            if delivery is None:
+                return
+            self._overran.add(serial)
+            self._limit += 1
+            if not self._jobs.empty():
+                self._start()
+        self._note_overrun(delivery, reason)
 
     def close(self) -> None:
         """Threads end after what they run."""
@@ -163,12 +180,13 @@ class _Threads:
             if job is None:
                 return
             delivery = job[1]
-            self._run(*job)
-            serial, told = delivery.serial, delivery.was_cancelled
+            reason = self._run(*job)
+            self._runs.pop(delivery.serial, None)
+            if delivery.was_cancelled:
+                if self._is_replaced(delivery.serial):
+                    return
+                self._note_overrun(delivery, reason)  # it ended before we heard of it
             del job, delivery
-            self._serials.discard(serial)
-            if told and self._is_replaced(serial):
-                return
             self._idle.release()
 
     def _is_replaced(self, serial: int) -> bool:
@@ -198,8 +216,10 @@ class Worker:
         self._queues = queue_weights(app, options.get("queues"))
         self._core = make_core(app, options)
         self._id = self._core.id()
-        self._threads = _Threads(options.get("concurrency", 10), self._run_thread)
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._threads = _Threads(
+            options.get("concurrency", 10), self._run_thread, self._note_overrun
+        )
+        self._running: dict[int, tuple[asyncio.Task[None], _core.Delivery]] = {}
         self._done: list[Completion] = []
         self._flush_due = False
         self._stops = 0
@@ -336,13 +356,13 @@ class Worker:
         task = self._tasks.get(delivery.type)
         if task is None:
             _log.warning("no task %s here: job %s will be retried", delivery.type, delivery.id)
-            self._give(delivery, _outcome.unknown_task(delivery.type))
+            self._give(delivery, _outcome.unknown_task(delivery.type), noted=True)
         elif task.is_async:
-            self._spawn(self._run_coroutine(task, delivery), delivery.serial)
+            self._spawn(self._run_coroutine(task, delivery), delivery)
         else:
             self._threads.put(task, delivery)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], serial: int) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], delivery: _core.Delivery) -> None:
         assert self._loop is not None
         if sys.version_info >= (3, 12):
             running = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
@@ -350,7 +370,7 @@ class Worker:
                 return
         else:
             running = self._loop.create_task(coroutine)
-        self._running[serial] = running
+        self._running[delivery.serial] = (running, delivery)
 
     async def _run_coroutine(self, task: AnyTask, delivery: _core.Delivery) -> None:
         try:
@@ -358,20 +378,27 @@ class Worker:
         except asyncio.CancelledError:
             # the core has settled it already (timeout, lost lease) or wants it back (stop)
             outcome = _outcome.REQUEUE
+        else:
+            reason = delivery.cancel_reason
+            current = None if reason == 0 else asyncio.current_task()
+            if current is not None and not current.cancelling():
+                self._note_overrun(delivery, reason)  # it ended before we heard of it
         self._running.pop(delivery.serial, None)
         self._give(delivery, outcome)
 
     def _cancel(self, reason: int, serial: int) -> None:
-        running = self._running.get(serial)
-        if running is not None:
-            running.cancel()
+        running, delivery = self._running.get(serial, (None, None))
+        if running is None or delivery is None:
+            self._threads.overrun(serial, reason)
         else:
-            self._threads.overrun(serial)
+            running.cancel()
+            self._note_overrun(delivery, reason)
         _log.debug("run %d is told to end, reason %d", serial, reason)
 
-    def _give(self, delivery: _core.Delivery, outcome: Outcome) -> None:
+    def _give(self, delivery: _core.Delivery, outcome: Outcome, *, noted: bool = False) -> None:
         """Completes it in this iteration of the loop, with its neighbours."""
-        self._note(delivery, outcome)
+        if not noted:
+            self._note(delivery, outcome)
         self._done.append((delivery, *outcome))
         if not self._flush_due:
             self._flush_due = True
@@ -390,10 +417,23 @@ class Worker:
         except Error:
             _log.exception("worker %s could not give %d outcomes back", self._id, len(done))
 
-    def _run_thread(self, task: AnyTask, delivery: _core.Delivery) -> None:
+    def _run_thread(self, task: AnyTask, delivery: _core.Delivery) -> int:
         outcome = run_sync(task, delivery)
         self._note(delivery, outcome)
+        reason = delivery.cancel_reason
         self._complete([(delivery, *outcome)])
+        return reason
+
+    def _note_overrun(self, delivery: _core.Delivery, reason: int) -> None:
+        what = _OVERRUN.get(reason)
+        if what is not None:
+            _log.warning(
+                "job %s of %s %s in attempt %d and is told to end",
+                delivery.id,
+                delivery.type,
+                what,
+                delivery.attempt,
+            )
 
     def _note(self, delivery: _core.Delivery, outcome: Outcome) -> None:
         if outcome[0] != _core.OUTCOME_RETRY and outcome[0] != _core.OUTCOME_FATAL:
