@@ -124,7 +124,9 @@ int main(int argc, char **argv) {
             good = false;
     }
     if (!good) {
-        (void)fputs("usage: see the head of worker.c\n", stderr);
+        (void)fputs("usage: worker --url URL [--queues mail=6,default=3] "
+                    "[--concurrency 8]\n",
+                    stderr);
         return 2;
     }
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
