@@ -264,7 +264,7 @@ local function script_args()
 end
 
 --- Files whose change asks for a new start: the script and its modules.
-local function watched(script)
+function reeve._watched(script)
   local files, searchpath = { script }, package.searchpath
   for name in pairs(package.loaded) do
     local path = type(name) == "string" and searchpath
@@ -306,7 +306,7 @@ function App:_start(options)
     return nil, "no task has a handler: call app:task before app:run", "usage"
   end
   if reeve._launcher and reeve._launcher.watch then
-    recipe.watch = watched(script)
+    recipe.watch = reeve._watched(script)
   end
   local given = {}
   for name, value in pairs(options) do

@@ -4,16 +4,14 @@
 # that loads the module. Of the core nothing is visible but luaopen_reeve_core.
 file(GLOB REEVE_LUA_SOURCES CONFIGURE_DEPENDS
      ${CMAKE_CURRENT_SOURCE_DIR}/bindings/lua/src/*.c)
+set(REEVE_LUA_INCDIR
+    ""
+    CACHE PATH "Headers of the only Lua to build for (of LuaRocks)")
 
-# luajit's headers are those of 5.1, and its package is there where nginx's is.
-pkg_check_modules(LUA54 REQUIRED lua5.4>=5.4)
-pkg_check_modules(LUA51 REQUIRED luajit>=2.1)
-
-function(reeve_add_lua version include_dirs)
-    string(REPLACE "." "" name reeve_lua${version})
+# reeve_add_lua(TARGET FOLDER INCLUDES): FOLDER is below lua/ of the build tree.
+function(reeve_add_lua name folder include_dirs)
     add_library(${name} MODULE ${REEVE_LUA_SOURCES})
-    target_include_directories(
-        ${name} SYSTEM PRIVATE ${include_dirs})
+    target_include_directories(${name} SYSTEM PRIVATE ${include_dirs})
     target_link_libraries(${name} PRIVATE reeve_warnings reeve_static
                                           ${REEVE_DEPENDENCIES})
     target_compile_definitions(${name} PRIVATE _POSIX_C_SOURCE=200809L
@@ -26,18 +24,34 @@ function(reeve_add_lua version include_dirs)
                    OUTPUT_NAME core
                    C_VISIBILITY_PRESET hidden
                    LIBRARY_OUTPUT_DIRECTORY
-                   ${CMAKE_CURRENT_BINARY_DIR}/lua/${version}/reeve)
+                   ${CMAKE_CURRENT_BINARY_DIR}/lua/${folder}/reeve)
+endfunction()
+
+if(REEVE_LUA_INCDIR)
+    reeve_add_lua(reeve_lua . "${REEVE_LUA_INCDIR}")
+    return()
+endif()
+
+# luajit's headers are those of 5.1, and its package is there where nginx's is.
+pkg_check_modules(LUA54 REQUIRED lua5.4>=5.4)
+pkg_check_modules(LUA51 REQUIRED luajit>=2.1)
+reeve_add_lua(reeve_lua54 5.4 "${LUA54_INCLUDE_DIRS}")
+reeve_add_lua(reeve_lua51 5.1 "${LUA51_INCLUDE_DIRS}")
+
+# Where the interpreters look: below /usr/local they do so by themselves.
+foreach(version 5.1 5.4)
+    string(REPLACE "." "" digits ${version})
     install(
-        TARGETS ${name}
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/lua/${version}/reeve
+        TARGETS reeve_lua${digits}
+        LIBRARY DESTINATION lib/lua/${version}/reeve
                 COMPONENT lua)
     install(
         DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/lua/
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/lua/${version}
+        DESTINATION share/lua/${version}
         COMPONENT lua
         FILES_MATCHING
         PATTERN "*.lua")
-endfunction()
-
-reeve_add_lua(5.4 "${LUA54_INCLUDE_DIRS}")
-reeve_add_lua(5.1 "${LUA51_INCLUDE_DIRS}")
+endforeach()
+install(PROGRAMS ${CMAKE_CURRENT_SOURCE_DIR}/bin/reeve-lua
+        DESTINATION ${CMAKE_INSTALL_BINDIR}
+        COMPONENT lua)

@@ -74,8 +74,9 @@ end
 --- LuaJIT's hooks belong to the whole state; others' to one coroutine.
 local function track_coroutines()
   if rawget(_G, "jit") then return end
-  coroutine.resume = child.track(coroutine.resume)
-  coroutine.wrap = make_wrap(coroutine.resume)
+  local coroutines = coroutine
+  coroutines.resume = child.track(coroutine.resume)
+  coroutines.wrap = make_wrap(coroutine.resume)
 end
 
 local failure = {} -- of the handler that runs: type, message, trace
@@ -144,8 +145,9 @@ local function load_script(script)
   if not ok and err ~= stop then error(err, 0) end
 end
 
---- Loads the script and gives the function that runs a task.
-function runner.load(script, number)
+--- Loads the script and gives the function that runs a task. The broker is the
+-- one that the worker uses, should a command line have named another.
+function runner.load(script, number, url, prefix)
   track_coroutines()
   os.exit = no_exit -- luacheck: ignore 122
   load_script(script)
@@ -154,6 +156,7 @@ function runner.load(script, number)
     error(("%s made %d apps here but at least %d where it was started")
       :format(script, #require "reeve"._apps, number), 0)
   end
+  app._options.url, app._options.prefix = url, prefix
   handlers = {}
   for name, task in pairs(app._tasks) do handlers[name] = task.handler end
   child.set_methods(methods)

@@ -16,10 +16,15 @@
 #define reeve_lua_register(L, list) luaL_setfuncs((L), (list), 0)
 #endif
 
+/* A userdata with one value that it keeps alive. */
 #if LUA_VERSION_NUM >= 504
 #define reeve_lua_newuserdata(L, bytes) lua_newuserdatauv((L), (bytes), 1)
 #define reeve_lua_getuservalue(L, index) lua_getiuservalue((L), (index), 1)
 #define reeve_lua_setuservalue(L, index) lua_setiuservalue((L), (index), 1)
+#elif LUA_VERSION_NUM >= 502
+#define reeve_lua_newuserdata(L, bytes) lua_newuserdata((L), (bytes))
+#define reeve_lua_getuservalue(L, index) lua_getuservalue((L), (index))
+#define reeve_lua_setuservalue(L, index) lua_setuservalue((L), (index))
 #else
 #define reeve_lua_newuserdata(L, bytes) lua_newuserdata((L), (bytes))
 #define reeve_lua_getuservalue(L, index) lua_getfenv((L), (index))

@@ -55,6 +55,8 @@ typedef struct reeve_lua_recipe {
     const char *script;
     const char *path;  /* package.path */
     const char *cpath; /* package.cpath */
+    const char *url;   /* of the app, or NULL; also for what handlers enqueue */
+    const char *prefix;
     reeve_bytes *args; /* arg[1] … */
     size_t arg_count;
     int32_t app; /* which reeve.new of the script, from 1 on */

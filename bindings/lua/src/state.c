@@ -94,7 +94,9 @@ static int set_up(lua_State *L) {
     lua_getfield(L, -1, "load");
     lua_pushstring(L, with->recipe->script);
     lua_pushinteger(L, with->recipe->app);
-    lua_call(L, 2, 1);
+    lua_pushstring(L, with->recipe->url); /* nil when NULL */
+    lua_pushstring(L, with->recipe->prefix);
+    lua_call(L, 4, 1);
     reeve_lua_push_invoker(L);
     return 1;
 }

@@ -70,11 +70,11 @@ static const reeve_lua_option recipe_list[] = {
     { "args", REEVE_LUA_TABLE, 0, 0, 0 },
     { "cpath", REEVE_LUA_TEXT, RECIPE(cpath), 0, 0 },
     { "path", REEVE_LUA_TEXT, RECIPE(path), 0, 0 },
-    { "prefix", REEVE_LUA_TEXT, WORKER(prefix), 0, 0 },
+    { "prefix", REEVE_LUA_TEXT, RECIPE(prefix), 0, 0 },
     { "queues", REEVE_LUA_TABLE, 0, 0, 0 },
     { "script", REEVE_LUA_TEXT, RECIPE(script), 0, 0 },
     { "types", REEVE_LUA_TABLE, 0, 0, 0 },
-    { "url", REEVE_LUA_TEXT, WORKER(url), 0, 0 },
+    { "url", REEVE_LUA_TEXT, RECIPE(url), 0, 0 },
     { "watch", REEVE_LUA_TABLE, 0, 0, 0 },
     { NULL, 0, 0, 0, 0 },
 };
@@ -175,6 +175,8 @@ static bool read_run(lua_State *L, run_options *options, reeve_rc *code) {
     }
     if (!options->worker.concurrency)
         options->worker.concurrency = 10;
+    options->worker.url = recipe->url;
+    options->worker.prefix = recipe->prefix;
     read_queues(L, &options->worker);
     read_args(L, &options->recipe);
     *code = REEVE_OK;
