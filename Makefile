@@ -86,7 +86,7 @@ valgrind: setup ## run the C suites under valgrind, leaks are failures
 	@python3 tests/run.py --suite c --build build-valgrind --wrapper \
 		"valgrind -q --error-exitcode=99 --leak-check=full" $(T)
 
-prove: build ## kill, freeze, cut and skew; print what held (T="kills cuts")
+prove: build python ## kill, freeze, cut and skew; print what held (T="kills cuts")
 	@tools/setup.sh test
 	@python3 tests/e2e/prove.py --build $(BUILD) $(T)
 
