@@ -281,6 +281,36 @@ static void a_damaged_file_is_told(void **state) {
     assert_non_null(strstr(err.message, sqlite_store_path));
 }
 
+static void unlink_store(void) {
+    static const char *const parts[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < 3; i++) {
+        char name[300];
+        snprintf(name, sizeof(name), "%s%s", sqlite_store_path, parts[i]);
+        unlink(name);
+    }
+}
+
+/* Handles that are open when the file goes all meet in the new one. */
+static void a_deleted_file_is_made_anew(void **state) {
+    (void)state;
+    reeve__broker *before = sqlite_store_open(sqlite_store_url);
+    reeve__broker *reader = sqlite_store_open(sqlite_store_url);
+    assert_int_equal(sqlite_store_put(before, "t1", NULL), REEVE_OK);
+    assert_int_equal(sqlite_store_count(reader, REEVE_STATE_PENDING), 1);
+    unlink_store();
+    assert_int_equal(sqlite_store_put(before, "t2", NULL), REEVE_OK);
+    assert_int_equal(sqlite_store_put(before, "t3", NULL), REEVE_OK);
+    reeve__broker *after = sqlite_store_open(sqlite_store_url);
+    assert_int_equal(sqlite_store_count(after, REEVE_STATE_PENDING), 2);
+    assert_int_equal(sqlite_store_count(reader, REEVE_STATE_PENDING), 2);
+    /* The last to let go of the old file leaves the new one's log alone. */
+    reeve__broker_close(before);
+    reeve__broker_close(reader);
+    assert_int_equal(sqlite_store_put(after, "t1", NULL), REEVE_OK);
+    assert_int_equal(sqlite_store_count(after, REEVE_STATE_PENDING), 3);
+    reeve__broker_close(after);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup(name, sqlite_store_name)
     const struct CMUnitTest tests[] = {
@@ -296,6 +326,7 @@ int main(void) {
         TEST(a_full_disk_changes_nothing),
         TEST(running_out_of_memory_is_told),
         TEST(a_damaged_file_is_told),
+        TEST(a_deleted_file_is_made_anew),
     };
     return cmocka_run_group_tests(tests, sqlite_store_make,
                                   sqlite_store_remove);

@@ -9,6 +9,15 @@
 
 #define GIVE_WAY_NS 200000L
 
+/* Somebody deleted the file or put another in its place: what we would write
+ * into the old one, nobody would ever read. */
+static bool has_moved(reeve__sqlite *sq) {
+    int moved = 0;
+    return sqlite3_file_control(sq->db, "main", SQLITE_FCNTL_HAS_MOVED,
+                                &moved) == SQLITE_OK &&
+           moved != 0;
+}
+
 reeve__sqlite *reeve__sqlite_enter(reeve__broker *broker, reeve_rc *rc,
                                    reeve_error *err) {
     if (broker->fork_count != reeve__fork_count()) {
@@ -21,6 +30,11 @@ reeve__sqlite *reeve__sqlite_enter(reeve__broker *broker, reeve_rc *rc,
     sq->failed = SQLITE_OK;
     sq->nomem = false;
     sq->busy_by_ns = reeve__by_ns(NULL, sq->timeout_ms);
+    if (sq->db && has_moved(sq)) {
+        reeve__log(broker->env, REEVE_LOG_WARN,
+                   "%s was deleted or replaced: opening it anew", sq->path);
+        reeve__sqlite_disconnect(sq);
+    }
     *rc = sq->db ? REEVE_OK : reeve__sqlite_connect(sq, err);
     if (*rc < 0) {
         reeve__unlock(&sq->mutex);
