@@ -62,7 +62,15 @@ def _message(error: BaseException) -> bytes:
 
 
 def failure(error: BaseException, policy: Retry | None) -> Outcome:
-    """Outcome of a handler that raised."""
+    """Outcome of a handler that raised. Never raises, whatever the error's class does: that would
+    cost the worker a thread."""
+    try:
+        return _failure(error, policy)
+    except BaseException:
+        return retry("Exception", "<an exception that cannot be described>")
+
+
+def _failure(error: BaseException, policy: Retry | None) -> Outcome:
     if isinstance(error, Snooze):
         return (_core.OUTCOME_SNOOZE, None, error.delay_ms, None, None, None)
     if isinstance(error, Skip):
