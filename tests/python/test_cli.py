@@ -180,6 +180,19 @@ def test_errors_are_one_line(
     assert len([line for line in error.splitlines() if "rror" in line or "reeve:" in line]) <= 1
 
 
+def test_a_full_disk_is_one_line(place: Place, app: App) -> None:
+    import subprocess
+
+    command = [sys.executable, "-m", "reeve", "version"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=place.env
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "reeve: [Errno 28] No space left on device"
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("source", "error"),
     [

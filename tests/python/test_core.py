@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import reeve
 from reeve import App, InvalidError, StateError, TaskExists, UsageError, _core, _errors
 
 
@@ -47,6 +48,13 @@ def test_every_code_has_its_class() -> None:
     assert issubclass(_errors.NetworkError, ConnectionError)
     assert issubclass(_errors.TimeoutError, TimeoutError)
     assert issubclass(_errors.NotFound, LookupError)
+
+
+def test_exceptions_are_named_as_they_are_imported() -> None:
+    for name in reeve.__all__:
+        value = getattr(reeve, name)
+        if isinstance(value, type) and issubclass(value, BaseException):
+            assert f"{value.__module__}.{value.__qualname__}" == f"reeve.{name}"
 
 
 @pytest.mark.parametrize(

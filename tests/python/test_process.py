@@ -37,7 +37,7 @@ def test_works_and_stops_on_sigterm(place: Place, app: App) -> None:
         wait_for(lambda: all(job.state == "completed" for job in jobs))
         log = end(process)
     assert process.returncode == 0
-    assert "started on default=1, 3 tasks known" in log
+    assert f"started on default=1 at {place.url}, 3 tasks known" in log
     assert "stopped: 20 done, 0 retried, 0 dead, 0 handed back" in log
     assert [job.result() for job in jobs] == list(range(20))
 

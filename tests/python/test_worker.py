@@ -25,7 +25,7 @@ from reeve import (
     StateError,
     current,
 )
-from reeve.worker import Worker
+from reeve.worker import Worker, shown_url
 
 FAST = Retry(max_attempts=3, base=0.01, jitter="none")
 
@@ -474,4 +474,19 @@ def test_log_lines_of_the_core_reach_logging(
     with mem_app.worker():
         job = stuck.enqueue()
         until_state(job, "archived")
-    assert any(r.name == "reeve.worker" and "started on" in r.message for r in caplog.records)
+    assert any(
+        r.name == "reeve.worker" and f"started on default=1 at {mem_app.url}," in r.message
+        for r in caplog.records
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:s%40cret@host:6379/0?db=1", "redis://host:6379/0"),
+        ("redis+unix:///run/r.sock?db=1", "redis+unix:///run/r.sock"),
+        ("sqlite:////var/a@b.db?sync=full", "sqlite:////var/a@b.db"),
+    ],
+)
+def test_a_log_line_names_the_broker_without_its_secrets(url: str, shown: str) -> None:
+    assert shown_url(url) == shown

@@ -100,3 +100,9 @@ __all__ = [
     "__version__",
     "current",
 ]
+
+# tracebacks name an exception as programs import it
+for _value in [globals()[name] for name in __all__]:
+    if isinstance(_value, type) and issubclass(_value, BaseException):
+        _value.__module__ = __name__
+del _value

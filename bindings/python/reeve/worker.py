@@ -91,6 +91,14 @@ def queue_weights(app: App, given: Mapping[str, int] | None) -> tuple[tuple[str,
     return tuple(given.items())
 
 
+def shown_url(url: str) -> str:
+    """The broker for a log line: without user, password and options."""
+    scheme, slashes, rest = url.partition("://")
+    if scheme.startswith("redis"):
+        rest = rest.rpartition("@")[2]
+    return scheme + slashes + rest.partition("?")[0]
+
+
 def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> _core.Worker:
     """The core's worker for these options."""
     check_worker_options(options)
@@ -302,7 +310,13 @@ class Worker:
         try:
             self._core.start()
             queues = ",".join(f"{name}={weight}" for name, weight in self._queues)
-            _log.info("worker %s started on %s, %d tasks known", self._id, queues, len(self._tasks))
+            _log.info(
+                "worker %s started on %s at %s, %d tasks known",
+                self._id,
+                queues,
+                shown_url(self._app.url),
+                len(self._tasks),
+            )
             self._started.set()
             await self._finished
         finally:

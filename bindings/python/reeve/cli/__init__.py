@@ -73,6 +73,9 @@ def run(call: Callable[[], object]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing to say to it
         return 1
+    except OSError as error:  # as when the disk is full that the output goes to
+        click.echo(f"reeve: {error}", err=True)
+        return 1
     return 0
 
 
