@@ -321,16 +321,23 @@ def _show_log(path: Path) -> None:
             click.echo(f"  {line}", err=True)
 
 
+def _count(number: int, noun: str, ending: str = "s") -> str:
+    return f"{number} {noun if number == 1 else noun + ending}"
+
+
 def _print(r: dict[str, Any], settings: Settings) -> None:
     rows: list[tuple[str, str]] = [
         ("files", f"{r['files']}: {r['done']} done, {r['dead']} dead, {r['missing']} missing"),
         ("bytes", f"{size(r['bytes'])} in {r['lines']} lines, {size(r['gzip_bytes'])} as gzip"),
         ("duplicates", f"{r['duplicates']} files have the content of another"),
-        ("retries", f"{r['retries']} failed runs tried again, {r['recovered']} jobs recovered"),
+        (
+            "retries",
+            f"{r['retries']} failed runs tried again, {_count(r['recovered'], 'job')} recovered",
+        ),
         (
             "speed",
             f"{r['per_second']:.0f} jobs/s over {r['seconds']:.2f} s on {r['broker']}, "
-            f"{r['processes']} worker processes",
+            f"{_count(r['processes'], 'worker process', 'es')}",
         ),
     ]
     for q in r["queues"]:
@@ -357,6 +364,7 @@ def _print(r: dict[str, Any], settings: Settings) -> None:
     click.echo()
     put_table(("what", "result"), rows, "")
     dead = [(_name(d["path"]), d["attempts"], _why(d["error"])) for d in r["dead_jobs"][:10]]
+    click.echo()
     put_table(("dead letter", ">attempts", "why"), dead, "")
     if len(r["dead_jobs"]) > 10:
         click.echo(f"and {len(r['dead_jobs']) - 10} more")
