@@ -20,6 +20,8 @@ local reeve = {
   encode = core.json_encode,
   decode = core.json_decode,
   new_id = core.new_id,
+  sleep = core.sleep,
+  in_worker = core.child ~= nil, -- whether this state runs handlers
 }
 
 --- Ends a script at app:run where only its tasks are wanted: in the states of

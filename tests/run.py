@@ -1,12 +1,12 @@
 """Runs the test suites, shows progress, prints a table, and as its last line
 `N passed, N failed`. Exit 1 when anything failed.
 
-    python3 tests/run.py [--suite c,python,lint,fuzz] [--build DIR]
+    python3 tests/run.py [--suite c,python,lua,lint,fuzz] [--build DIR]
                          [--wrapper "valgrind -q"] [--seconds N | --runs N]
                          [NAME…]
 
-NAME… keeps only C tests, fuzz targets and checks whose name contains one of
-them.
+NAME… keeps only C tests, Lua specs, fuzz targets and checks whose name contains
+one of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LINT = ROOT / "tests" / "lint"
 C_TIMEOUT_S = 300
+LUA_TIMEOUT_S = 600
 PYTEST_TIMEOUT_S = 3600
 FUZZ_TIMEOUT_S = 7200
+# Debian's busted runs under whatever `lua` is, so they are named.
+LUAS = ("lua5.4", "luajit")
+SHOW_BUSTED = ROOT / "tests" / "lua" / "support" / "report.lua"
 SOURCE_FOLDERS = ("core", "bindings", "tests", "docs/examples")
 
 
@@ -204,6 +209,48 @@ def count_unittest(output: str, code: int | None) -> tuple[int, int, int]:
     return total - failed, failed, 0
 
 
+def count_busted(path: Path, code: int | None) -> tuple[int, int, int]:
+    """(passed, failed, skipped) from what report.lua wrote."""
+    try:
+        counts = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return 0, 1, 0
+    passed, failed = int(counts["passed"]), int(counts["failed"])
+    if failed == 0 and (code != 0 or passed == 0):
+        failed = 1
+    return passed, failed, int(counts["skipped"])
+
+
+def lua_env(build: Path, interpreter: str) -> dict[str, str]:
+    """Where an interpreter finds the sources and the module of its version."""
+    version = "5.4" if interpreter == "lua5.4" else "5.1"
+    lua, specs = ROOT / "lua", ROOT / "tests" / "lua"
+    return {
+        "LUA_PATH": f"{lua}/?.lua;{specs}/?.lua;;",
+        "LUA_CPATH": f"{build}/lua/{version}/?.so;;",
+        "REEVE_LUA": interpreter,
+        "REEVE_TESTS_DIR": str(ROOT / "tests"),
+    }
+
+
+def lua_suite(tally: Tally, plan: Plan) -> None:
+    """Each spec of tests/lua under each interpreter."""
+    busted = shutil.which("busted")
+    if busted is None:
+        show(tally, "busted", (0, 1, 0), Outcome(127, "busted is missing", 0.0))
+        return
+    for interpreter in LUAS:
+        env = lua_env(plan.build, interpreter)
+        for path in sorted((ROOT / "tests" / "lua").glob("*_spec.lua")):
+            if not plan.wants(path.stem):
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                report = Path(scratch) / "busted.json"
+                command = [interpreter, busted, "-o", str(SHOW_BUSTED), "-Xoutput", str(report)]
+                out = run([*command, str(path)], LUA_TIMEOUT_S, env)
+                show(tally, f"{interpreter} {path.stem}", count_busted(report, out.code), out)
+
+
 def c_files() -> list[str]:
     """All C of the project, for clang-format."""
     return [
@@ -217,6 +264,8 @@ def lint_commands() -> Iterator[tuple[str, list[str]]]:
     for path in sorted(LINT.glob("check_*.py")):
         yield path.stem, [python, str(path)]
     formatter = str(Path(python).with_name("clang-format"))
+    lua = [str(ROOT / part) for part in ("lua", "tests/lua", "bin/reeve-lua")]
+    yield "luacheck", ["luacheck", "--no-color", *lua]
     yield "clang-format", [formatter, "--dry-run", "-Werror", *c_files()]
     yield "ruff check", [python, "-m", "ruff", "check", "."]
     yield "ruff format", [python, "-m", "ruff", "format", "--check", "."]
@@ -275,6 +324,7 @@ def fuzz_suite(tally: Tally, plan: Plan) -> None:
 SUITES: dict[str, Callable[[Tally, Plan], None]] = {
     "c": c_suite,
     "python": python_suite,
+    "lua": lua_suite,
     "lint": lint_suite,
     "fuzz": fuzz_suite,
 }
@@ -296,7 +346,7 @@ def print_table(tallies: list[Tally]) -> tuple[int, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the test suites.")
-    parser.add_argument("--suite", default="c,python,lint")
+    parser.add_argument("--suite", default="c,python,lua,lint")
     parser.add_argument("--build", default="build-dev", type=Path)
     parser.add_argument("--wrapper", default="", help="runs each C test")
     parser.add_argument("--seconds", default=30, type=int, help="per fuzz target")

@@ -36,6 +36,9 @@ for set in "$@"; do
         need libssl-dev lib 'openssl >= 3'
         need libsqlite3-dev lib 'sqlite3 >= 3.37'
         need libcmocka-dev lib cmocka
+        need liblua5.4-dev lib 'lua5.4 >= 5.4'
+        # Not libluajit-5.1-dev: nginx's Lua module conflicts with it.
+        need libluajit2-5.1-dev lib 'luajit >= 2.1'
         need python3-venv python3 -c 'import ensurepip, venv'
         need python3-dev python_header
         need redis-server has redis-server
@@ -46,6 +49,11 @@ for set in "$@"; do
         need stunnel4 has stunnel4
         need clang has clang
         need abigail-tools has abidiff
+        need lua5.4 has lua5.4
+        need luajit2 has luajit
+        need lua-busted has busted
+        need lua-check has luacheck
+        need luarocks has luarocks
         ;;
     fuzz) need clang has clang ;;
     valgrind) need valgrind has valgrind ;;

@@ -74,9 +74,8 @@ end
 --- LuaJIT's hooks belong to the whole state; others' to one coroutine.
 local function track_coroutines()
   if rawget(_G, "jit") then return end
-  local coroutines = coroutine
-  coroutines.resume = child.track(coroutine.resume)
-  coroutines.wrap = make_wrap(coroutine.resume)
+  coroutine.resume = child.track(coroutine.resume)
+  coroutine.wrap = make_wrap(coroutine.resume)
 end
 
 local failure = {} -- of the handler that runs: type, message, trace
@@ -149,7 +148,7 @@ end
 -- one that the worker uses, should a command line have named another.
 function runner.load(script, number, url, prefix)
   track_coroutines()
-  os.exit = no_exit -- luacheck: ignore 122
+  os.exit = no_exit
   load_script(script)
   local app = require "reeve"._apps[number]
   if not app then

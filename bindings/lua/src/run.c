@@ -2,6 +2,7 @@
  * One task in one state: the delivery becomes a table, what the handler gave
  * becomes the outcome. Runs on: an executor thread.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "runtime.h"
@@ -145,7 +146,7 @@ reeve_rc reeve_lua_run_task(reeve_outcome *out, reeve_delivery *dlv, void *user,
     return rc;
 }
 
-/* --- what a task offers ------------------------------------------------ */
+/* --- what a handler may call ------------------------------------------------ */
 
 /* task.payload, task.body, task.headers, made when they are asked for; else a
  * method from upvalue 1. */
@@ -219,6 +220,25 @@ static int span_ms(lua_State *L) {
     return 1;
 }
 
+/* sleep(span) → true; false when a cancellation ended it early */
+static int nap(lua_State *L) {
+    lua_settop(L, 1);
+    int64_t ms = 0;
+    if (!reeve_lua_read_span(L, &ms, 1, 0, "sleep"))
+        return lua_error(L);
+    struct timespec left = { .tv_sec = (time_t)(ms / 1000),
+                             .tv_nsec = (long)(ms % 1000) * 1000000 };
+    reeve_lua_runner *runner = reeve_lua_runner_of(L);
+    bool whole = true;
+    while (nanosleep(&left, &left) && errno == EINTR) {
+        whole = !runner || !reeve_delivery_cancel_reason(runner->delivery);
+        if (!whole)
+            break;
+    }
+    lua_pushboolean(L, whole);
+    return 1;
+}
+
 /* resume(co, …), as coroutine.resume (upvalue 1): an interrupt has to know
  * which coroutine runs, for hooks belong to one. */
 static int resume(lua_State *L) {
@@ -252,6 +272,8 @@ void reeve_lua_open_run(lua_State *L) {
         { "track", track },
         { NULL, NULL },
     };
+    lua_pushcfunction(L, nap);
+    lua_setfield(L, -2, "sleep");
     if (!reeve_lua_runner_of(L))
         return; /* a state of somebody else */
     lua_newtable(L);
