@@ -143,6 +143,8 @@ def test_watch_prints_until_it_is_ended(place: Place, app: App) -> None:
         (("nonsense",), 2, "No such command"),
         (("queues", "--url", "ftp://x"), 2, "scheme"),
         (("queues", "--url", "x"), 2, "url has no scheme"),
+        (("queues", "--url", "mem://x"), 2, "lives in the process that made it"),
+        (("worker", "work", "--url", "mem://x", "--processes", "2"), 2, "lives in one process"),
         (("queues", "--url", "redis+unix:///nowhere/r.sock"), 1, "is the server running"),
         (("jobs", "a b"), 2, "queue is 'a b'"),
         (("jobs", "q", "--state", "lost"), 2, "'lost' is not one of"),
@@ -252,6 +254,13 @@ def test_worker_options_reach_the_worker(place: Place, app: App) -> None:
         assert worker.id in place.cli("workers")
         end(process)
     assert app.workers() == []
+
+
+def test_a_worker_without_tasks_says_so(place: Place, app: App) -> None:
+    (place.folder / "work.py").write_text("from reeve import App\napp = App()\n")
+    with place.worker() as process:
+        wait_for(lambda: app.workers())
+        assert "work has no tasks; does it import the modules" in end(process)
 
 
 def test_worker_url_overrides_the_apps(place: Place, app: App, tmp_path: Path) -> None:

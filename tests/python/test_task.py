@@ -6,6 +6,8 @@ import asyncio
 import gc
 import inspect
 import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import reeve
 from reeve import (
     App,
     Context,
@@ -46,6 +49,19 @@ def test_a_task_is_still_its_function(mem_app: App) -> None:
     assert join.__name__ == "join"
     assert list(inspect.signature(join).parameters) == ["a", "b"]
     assert mem_app.tasks == {"join": join, "double": double}
+
+
+@pytest.mark.parametrize("command", [["shop.py"], ["-m", "shop"]])
+def test_a_program_names_its_tasks_as_a_worker_imports_them(
+    tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from reeve import App\napp = App('mem://x')\n"
+        "@app.task\ndef pack(): ...\nprint(pack.name)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(reeve.__file__).parents[1])}
+    text = subprocess.check_output([sys.executable, *command], cwd=tmp_path, env=env, text=True)
+    assert text == "shop.pack\n"
 
 
 def test_default_name_is_module_and_qualname(mem_app: App) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, cast
 
 from reeve import _core
@@ -188,9 +190,17 @@ def default_name(fn: Callable[..., Any]) -> str:
     qualname: str = fn.__qualname__.replace("<locals>.", "")
     module = fn.__module__
     if module == "__main__":
-        spec = getattr(__import__("sys").modules["__main__"], "__spec__", None)
-        module = spec.name if spec is not None and spec.name else "__main__"
+        module = _main_module()
     return f"{module}.{qualname}"
+
+
+def _main_module() -> str:
+    """The name under which a worker imports the program: of ``-m name``, else of its file."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None and spec.name:
+        return str(spec.name)
+    return Path(file).stem if file else "__main__"
 
 
 class Task(BaseTask[P, R_co]):

@@ -35,7 +35,10 @@ def json_flag(function: F) -> F:
 
 def open_app(url: str | None, prefix: str | None) -> App:
     """An app without tasks, to look and act."""
-    return App(url, prefix=prefix)
+    app = App(url, prefix=prefix)
+    if app.url.startswith("mem:"):
+        raise click.UsageError(f"{app.url} lives in the process that made it; no other can look")
+    return app
 
 
 def put_json(value: object) -> None:

@@ -19,6 +19,8 @@ from reeve._durations import to_ms
 from reeve._supervisor import Supervisor, child_command, die_with_parent
 from reeve.worker import Worker, WorkerOptions
 
+_log = logging.getLogger("reeve.worker")
+
 _LEVELS = ["debug", "info", "warning", "error"]
 
 
@@ -160,9 +162,13 @@ def worker(
     options |= {"lease": lease, "grace": grace}
     grace_s = to_ms(grace, "grace") / 1000
     if worker_id is None and (processes > 1 or supervise):
+        if loaded.url.startswith("mem:"):
+            raise click.UsageError(f"{loaded.url} lives in one process; a supervisor starts others")
         options |= {"log-level": log_level, "prefix": prefix}
         _supervise(loaded, app, options, processes, grace_s)
         return
+    if not loaded.tasks:
+        _log.warning("%s has no tasks; does it import the modules that define them?", app)
     settings: WorkerOptions = {**options, "queues": parse_queues(queues), "id": worker_id}  # type: ignore[typeddict-item]
     Worker(loaded, **settings).run()
 
