@@ -54,7 +54,7 @@ def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> 
         put_json([job_json(info) for info in found])
         return
     put_table(
-        ("id", "task", ">failed runs", "enqueued", "due", "last error"),
+        ("id", "task", ">failed", "enqueued", "due", "last error"),
         [
             [
                 i.id,
