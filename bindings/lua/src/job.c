@@ -130,6 +130,13 @@ static void set_headers(lua_State *L, const reeve_delivery_view *view) {
     lua_setfield(L, -2, "headers");
 }
 
+static void set_seconds(lua_State *L, const char *name, int64_t ms) {
+    if (ms == 0)
+        return;
+    lua_pushnumber(L, (lua_Number)ms / 1000);
+    lua_setfield(L, -2, name);
+}
+
 /* read(): what it carries as a table, or nil, message, code. */
 static int read_job(lua_State *L) {
     const reeve_lua_job *job = reeve_lua_check_job(L, 1);
@@ -142,15 +149,17 @@ static int read_job(lua_State *L) {
     reeve_lua_set_bytes(L, "id", view.id);
     reeve_lua_set_bytes(L, "type", view.type);
     reeve_lua_set_bytes(L, "queue", job->queue);
-    reeve_lua_set_bytes(L, "raw", view.payload);
+    reeve_lua_set_bytes(L, "body", view.payload);
     reeve_lua_set_int(L, "attempt", view.attempt);
-    reeve_lua_set_int(L, "max_attempts", view.max_attempts);
+    reeve_lua_set_int(L, "token", view.token);
     reeve_lua_set_int(L, "crashes", view.crashes);
     reeve_lua_set_int(L, "priority", view.priority);
-    reeve_lua_set_int(L, "enqueued_at_ms", view.enqueued_at_ms);
-    reeve_lua_set_int(L, "claimed_at_ms", view.claimed_at_ms);
-    reeve_lua_set_int(L, "deadline_at_ms", view.deadline_at_ms);
-    reeve_lua_set_int(L, "timeout_ms", view.timeout_ms);
+    if (view.max_attempts != REEVE_NEVER)
+        reeve_lua_set_int(L, "max_retries", view.max_attempts - 1);
+    set_seconds(L, "timeout", view.timeout_ms);
+    set_seconds(L, "enqueued_at", view.enqueued_at_ms);
+    set_seconds(L, "claimed_at", view.claimed_at_ms);
+    set_seconds(L, "deadline", view.deadline_at_ms);
     set_headers(L, &view);
     return 1;
 }

@@ -1,0 +1,205 @@
+-- The client for OpenResty: enqueues over cosockets, with connections kept alive
+-- between requests. See docs/openresty.md.
+--
+--     local client = require("resty.reeve").new { url = "redis://127.0.0.1" }
+--     local info, err, code = client:enqueue("email:send", { to = "a@b.c" })
+
+local config_of = require "resty.reeve.config"
+local conn_of = require "resty.reeve.conn"
+
+local core = config_of.core
+local new_task, new_batch = core.task, core.batch
+local reconnect_ms = core.reconnect_ms
+local now = ngx.now
+local sleep = ngx.sleep
+local type, error = type, error
+
+-- Tasks of one operation; more are several operations of one round trip.
+local BATCH_COUNT = 1000
+
+local _M = {
+    VERSION = core.VERSION,
+    null = core.null,
+    array = core.array,
+    empty_array_mt = core.empty_array_mt,
+}
+local mt = { __index = _M }
+
+-- new{ url, prefix, timeout, … }: a client; does no I/O. Call it once for each
+-- nginx worker, not for each request, and keep what it gives.
+function _M.new(options)
+    local config, err, code = config_of.new(options, nil, "resty.reeve")
+    if not config then
+        return nil, err, code
+    end
+    return setmetatable({ config = config }, mt)
+end
+
+-- Submits all batches; their operations as a list. A first hello, if the server's
+-- time is needed and not known.
+local function submit(conn, batches, resent)
+    local protocol = conn.protocol
+    local ops = {}
+    for i = 1, #batches do
+        local batch = batches[i]
+        if batch:needs_clock() and protocol:now() == 0 then
+            local good, err, code = conn:call(protocol:hello())
+            if not good then
+                return nil, err, code
+            end
+        end
+        local op, err, code = protocol:enqueue(batch, resent)
+        if not op then
+            return nil, err, code
+        end
+        ops[i] = op
+    end
+    return ops
+end
+
+-- Whether the same call may succeed in a moment.
+local function is_passing(code)
+    return code == "network" or code == "busy"
+end
+
+-- One try: results by operation and the operations; or nil, message, code,
+-- whether the tasks may have arrived.
+local function try(config, batches, resent, by)
+    local conn, err, code = conn_of.open(config, by)
+    if not conn then
+        return nil, err, code, false
+    end
+    local ops
+    ops, err, code = submit(conn, batches, resent)
+    if not ops then
+        conn:close() -- some may have been submitted, none was sent
+        return nil, err, code, false
+    end
+    local results
+    results, err, code = conn:finish()
+    if not results then
+        conn:close()
+        return nil, err, code, true
+    end
+    conn:keep()
+    for i = 1, #ops do
+        local result = results[ops[i]]
+        if is_passing(result.code) then
+            return nil, result.message, result.code, true
+        end
+    end
+    return results, ops
+end
+
+-- Sends batches, again with the same ids when a connection broke, until it is
+-- done, the attempts are used up or the time is over.
+local function send(config, batches)
+    local by = now() + config.timeout_ms / 1000
+    local resent = false
+    for attempt = 1, config.attempts do
+        local results, ops, code, arrived = try(config, batches, resent, by)
+        if results then
+            return results, ops
+        end
+        resent = resent or arrived
+        local pause = reconnect_ms(attempt) / 1000
+        if not is_passing(code) or attempt == config.attempts
+            or conn_of.now() + pause >= by then
+            return nil, ops, code
+        end
+        sleep(pause)
+    end
+end
+
+-- enqueue(type, payload, options): the task's info { id, state, due_at,
+-- existing }, or nil, message, code. It is safe to call again with the same
+-- options.id or options.idempotency_key.
+function _M:enqueue(task_type, payload, options)
+    local batch, err, code = new_task(task_type, payload, options)
+    if not batch then
+        return nil, err, code
+    end
+    local results, ops
+    results, ops, code = send(self.config, { batch })
+    if not results then
+        return nil, ops, code
+    end
+    local result = results[ops[1]]
+    if result.code then
+        return nil, result.message, result.code
+    end
+    local info = result.items[1]
+    if info.code then
+        return nil, info.message, info.code
+    end
+    return info
+end
+
+local function prepare(items)
+    local batches = {}
+    for first = 1, #items, BATCH_COUNT do
+        local count = math.min(BATCH_COUNT, #items - first + 1)
+        local batch, err, code = new_batch(items, first, count)
+        if not batch then
+            return nil, err, code
+        end
+        batches[#batches + 1] = batch
+    end
+    return batches
+end
+
+-- What is known when no answer came: each task's id and why.
+local function unanswered(batches, message, code)
+    local infos = {}
+    for i = 1, #batches do
+        for _, id in ipairs(batches[i]:ids()) do
+            infos[#infos + 1] = { id = id, message = message, code = code }
+        end
+    end
+    return infos
+end
+
+-- Infos of one operation behind infos; notes the first failure.
+local function collect(infos, result, batch, failure)
+    local items = result.items
+        or unanswered({ batch }, result.message, result.code)
+    for i = 1, #items do
+        local info = items[i]
+        infos[#infos + 1] = info
+        if info.code and not failure.code then
+            failure.message, failure.code = info.message, info.code
+        end
+    end
+end
+
+-- enqueue_many{ { type, payload, options }, … } in one round trip: a list of
+-- infos in the same order; when some failed, each of those has code and message,
+-- and the first failure's message and code are returned besides. nil, message,
+-- code when nothing was sent.
+function _M:enqueue_many(items)
+    if type(items) ~= "table" then
+        error("items must be a list, not " .. type(items), 2)
+    end
+    if #items == 0 then
+        return {}
+    end
+    local batches, err, code = prepare(items)
+    if not batches then
+        return nil, err, code
+    end
+    local results, ops
+    results, ops, code = send(self.config, batches)
+    if not results then
+        if code ~= "network" and code ~= "timeout" then
+            return nil, ops, code
+        end
+        return unanswered(batches, ops, code), ops, code
+    end
+    local infos, failure = {}, {}
+    for i = 1, #ops do
+        collect(infos, results[ops[i]], batches[i], failure)
+    end
+    return infos, failure.message, failure.code
+end
+
+return _M

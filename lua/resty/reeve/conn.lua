@@ -1,0 +1,194 @@
+-- One connection to Redis: a cosocket and the protocol object that says what to
+-- send and reads what comes. Never blocks the process: whoever calls these
+-- functions yields. Knows nothing of tasks.
+
+local config_of = require "resty.reeve.config"
+
+local new_protocol = config_of.core.protocol
+local tcp = ngx.socket.tcp
+local now, update_time = ngx.now, ngx.update_time
+local setmetatable, pcall, tostring = setmetatable, pcall, tostring
+
+local READ_BYTES = 65536
+
+local _M = {}
+local mt = { __index = _M }
+
+-- nil, message, code of a cosocket's error
+local function fail(config, err)
+    local code = "network"
+    if err == "timeout" then
+        code = "timeout"
+    elseif err and err:find("certificate", 1, true) then
+        code = "tls"
+    end
+    return nil, "redis at " .. config.label .. ": " .. tostring(err), code
+end
+
+local function take_protocol(config)
+    local free = config.free
+    local count = #free
+    if count > 0 then
+        local protocol = free[count]
+        free[count] = nil
+        return protocol
+    end
+    return new_protocol(config.protocol)
+end
+
+-- Milliseconds until a point of ngx.now(), at least 1.
+local function left_ms(by)
+    local left = (by - now()) * 1000
+    return left > 1 and left or 1
+end
+
+local function handshake(self)
+    local config, sock = self.config, self.sock
+    local url = config.url
+    if url.tls then
+        local good, err = sock:sslhandshake(false, config.tls_name,
+            url.tls_verify)
+        if not good then
+            local _, message = fail(config, err)
+            return nil, message, err == "timeout" and "timeout" or "tls"
+        end
+    end
+    return self:call(self.protocol:hello())
+end
+
+-- A connection whose Redis knows us: from the pool, or a new one. by is the
+-- point of ngx.now() at which everything must have ended. alone: not from the
+-- pool and not back into it.
+function _M.open(config, by, alone)
+    local allowed, sock = pcall(tcp)
+    if not allowed then
+        return nil, "there are no cosockets in this phase of nginx: "
+            .. tostring(sock), "usage"
+    end
+    local read_ms = left_ms(by)
+    local connect_ms = config.connect_ms
+    sock:settimeouts(connect_ms < read_ms and connect_ms or read_ms, read_ms,
+        read_ms)
+    local good, err
+    local pool = not alone and config.pool or { pool = config.pool.pool .. " alone" }
+    if config.url.path then
+        good, err = sock:connect(config.address, pool)
+    else
+        good, err = sock:connect(config.address, config.port, pool)
+    end
+    if not good then
+        return fail(config, err)
+    end
+    local protocol, message, code = take_protocol(config)
+    if not protocol then
+        sock:close()
+        return nil, message, code
+    end
+    local self = setmetatable({
+        config = config,
+        sock = sock,
+        protocol = protocol,
+        reused = sock:getreusedtimes() > 0,
+    }, mt)
+    if self.reused then
+        return self
+    end
+    good, message, code = handshake(self)
+    if not good then
+        self:close()
+        return nil, message, code
+    end
+    return self
+end
+
+-- Sends what was submitted and waits until everything is answered: a table of
+-- results by operation, or nil, message, code and the connection is of no use.
+function _M:finish()
+    local sock, protocol = self.sock, self.protocol
+    local results = {}
+    repeat
+        local out = protocol:output()
+        if out then
+            local sent, err = sock:send(out)
+            if not sent then
+                return fail(self.config, err)
+            end
+        end
+        local bytes, err = sock:receiveany(READ_BYTES)
+        if not bytes then
+            return fail(self.config, err)
+        end
+        local good, message, code = protocol:feed(bytes)
+        if not good then
+            return nil, message, code
+        end
+        repeat
+            local result
+            result, message, code = protocol:next()
+            if result then
+                results[result.op] = result
+            elseif code then
+                return nil, message, code
+            end
+        until not result
+    until protocol:pending() == 0
+    return results
+end
+
+-- Finishes one operation: its result; nil, message, code when it was not
+-- submitted, failed as a whole, or the connection broke. The fourth value is
+-- true when the connection is still good.
+function _M:call(op, message, code)
+    if not op then
+        return nil, message, code, true
+    end
+    local results
+    results, message, code = self:finish()
+    if not results then
+        return nil, message, code
+    end
+    local result = results[op]
+    if result.code then
+        return nil, result.message, result.code, true
+    end
+    return result
+end
+
+-- From now on reads and writes end by this point of ngx.now().
+function _M:set_by(by)
+    local span_ms = left_ms(by)
+    self.sock:settimeouts(span_ms, span_ms, span_ms)
+end
+
+-- Gives the connection to the pool; everything must have been answered.
+function _M:keep()
+    local config = self.config
+    local good = self.sock:setkeepalive(config.idle_ms, config.pool_size)
+    local free = config.free
+    if good and #free < config.pool_size then
+        free[#free + 1] = self.protocol
+    end
+    self.protocol = nil
+end
+
+-- Whether something of ours is still to be answered.
+function _M:is_clean()
+    return self.protocol:pending() == 0
+end
+
+function _M:close()
+    local protocol, config = self.protocol, self.config
+    self.protocol = nil
+    self.sock:close()
+    if protocol and protocol:reset() and #config.free < config.pool_size then
+        config.free[#config.free + 1] = protocol
+    end
+end
+
+-- ngx.now() after a look at the clock.
+function _M.now()
+    update_time()
+    return now()
+end
+
+return _M

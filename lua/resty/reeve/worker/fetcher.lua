@@ -1,0 +1,390 @@
+-- The fetcher: one round trip stores what is finished and claims what is next.
+-- The worker's main light thread, so it also stops handlers that run too long:
+-- only the parent of a light thread may kill it.
+
+local config_of = require "resty.reeve.config"
+local conn_of = require "resty.reeve.conn"
+
+local core = config_of.core
+local reconnect_ms = core.reconnect_ms
+local sleep = ngx.sleep
+local log, WARN, INFO = ngx.log, ngx.WARN, ngx.INFO
+
+local SLOW_POLL = 1 -- seconds
+local CLOSING_FAILURES = 4
+local ORPHANS_MAX = 1000
+local WEAR_MAX = 2000 -- connections and killed threads until the timer is renewed
+
+local _M = {}
+
+local function timeout_by(state)
+    return conn_of.now() + state.config.timeout_ms / 1000
+end
+
+-- The connection for turns; nil, message, code when there is none.
+local function connection(state)
+    local conn = state.conn
+    if conn then
+        conn:set_by(timeout_by(state))
+        return conn
+    end
+    local err, code
+    conn, err, code = conn_of.open(state.config, timeout_by(state), true)
+    if conn then
+        state.conn = conn
+        state.wear = state.wear + 1
+    end
+    return conn, err, code
+end
+
+local function drop_connection(state)
+    if state.conn then
+        state.conn:close()
+        state.conn = nil
+    end
+end
+
+local function hold_off(state, err, code)
+    state.failures = (state.failures or 0) + 1
+    local pause = reconnect_ms(state.failures) / 1000
+    if state.failures == 1 or state.failures % 20 == 0 then
+        log(WARN, "reeve: worker ", state.id, ": ", err, " (", code,
+            "), trying again")
+    end
+    sleep(pause)
+end
+
+-- ---- what comes -------------------------------------------------------------
+
+local function take_jobs(state, queue, jobs)
+    local now = ngx.now()
+    local server_ms = state:server_ms()
+    for i = 1, #jobs do
+        local job = jobs[i]
+        local own_ms = job:lease_ms()
+        local entry = {
+            job = job,
+            queue = queue,
+            lease_ms = own_ms > 0 and own_ms or state.lease_ms,
+        }
+        if not job:may_start(server_ms) then
+            -- past its deadline, unreadable, or without a body
+            entry.unstarted = true
+            local id = job:id()
+            local to = state:settle(entry, "discard")
+            log(WARN, "reeve: task ", id, " in queue ", state.names[queue],
+                " may not start and goes to: ", to)
+        else
+            -- the claim got the worker's lease: another one is stored at once
+            entry.extend_at = entry.lease_ms == state.lease_ms
+                and now + state.extend_ms / 1000 or 0
+            state:take_in(entry)
+            if entry.extend_at == 0 then
+                state:wake("tick_wake")
+            end
+        end
+    end
+end
+
+-- The server no longer knows us as the holder of these.
+local function log_lost(state, entries, lost)
+    for i = 1, #lost do
+        local entry = entries[lost[i]]
+        if not entry.resent then
+            log(WARN, "reeve: LEASE_LOST: the outcome of task ",
+                entry.job:id(), " in queue ", state.names[entry.queue],
+                " is refused, another worker has it")
+        end
+    end
+end
+
+-- ---- what goes ---------------------------------------------------------------
+
+local function jobs_of(entries)
+    local jobs = {}
+    for i = 1, #entries do
+        jobs[i] = entries[i].job
+    end
+    return jobs
+end
+
+-- Submits the turns that verdicts and quotas ask for: a list of parts.
+local function submit(state, protocol, quotas)
+    local parts = {}
+    for queue = 1, #state.names do
+        local quota = quotas[queue] or 0
+        local entries = state:take_outbox(queue)
+        if quota > 0 or #entries > 0 then
+            local op, err = protocol:turn(state.names[queue], jobs_of(entries),
+                quota, state.lease_ms, state.id)
+            if op then
+                parts[#parts + 1] = {
+                    op = op,
+                    queue = queue,
+                    entries = entries,
+                    claims = quota > 0,
+                }
+            else
+                log(ngx.ERR, "reeve: a turn was refused, the leases of ",
+                    #entries, " tasks will bring them back: ", err)
+            end
+        end
+    end
+    return parts
+end
+
+-- A ring that we cannot use goes to another worker. Who leaves does not know
+-- whose it was.
+local function pass_ring_on(state, protocol, quotas)
+    local rung = state.rung
+    state.rung = nil
+    for queue = 1, rung and #state.names or 0 do
+        if quotas[queue] == 0 and (queue == rung or state.closing) then
+            protocol:ring(state.names[queue])
+        end
+    end
+end
+
+local function book_part(state, part, result, taken)
+    if result.lost then
+        log_lost(state, part.entries, result.lost)
+    end
+    taken[part.queue] = #result.jobs
+    take_jobs(state, part.queue, result.jobs)
+    if result.next_at_ms then
+        local at = (result.next_at_ms - state.offset_ms) / 1000
+        if at < state.promote_at[part.queue] then
+            state.promote_at[part.queue] = at
+            state:wake("tick_wake")
+        end
+    end
+end
+
+local function put_all_back(state, parts)
+    for i = 1, #parts do
+        local part = parts[i]
+        if #part.entries > 0 then
+            state:put_back(part.queue, part.entries)
+        end
+        state.orphans_due = state.orphans_due or part.claims
+    end
+end
+
+-- One round trip; false when it failed.
+local function turn(state, quotas, is_planned)
+    local conn, err, code = connection(state)
+    if not conn then
+        hold_off(state, err, code)
+        return false
+    end
+    pass_ring_on(state, conn.protocol, quotas)
+    local parts = submit(state, conn.protocol, quotas)
+    if conn:is_clean() then
+        return true
+    end
+    local results
+    results, err, code = conn:finish()
+    if not results then
+        drop_connection(state)
+        put_all_back(state, parts)
+        hold_off(state, err, code)
+        return false
+    end
+    state:note_time(conn.protocol)
+    local taken, failed = {}, nil
+    for i = 1, #parts do
+        local part = parts[i]
+        local result = results[part.op]
+        if result.code then
+            failed = result
+            put_all_back(state, { part })
+        else
+            book_part(state, part, result, taken)
+        end
+    end
+    if failed then
+        hold_off(state, failed.message, failed.code)
+        return false
+    end
+    if is_planned then
+        state.picker:book(taken)
+    end
+    state.failures = 0
+    return true
+end
+
+-- ---- claims that we never saw ------------------------------------------------
+
+local function key_of(job)
+    return job:queue() .. " " .. job:token() .. " " .. job:id()
+end
+
+local function known_keys(state)
+    local known = {}
+    for entry in pairs(state.live) do
+        known[key_of(entry.job)] = true
+    end
+    for queue = 1, #state.names do
+        for _, entry in ipairs(state.outbox[queue]) do
+            known[key_of(entry.job)] = true
+        end
+    end
+    return known
+end
+
+-- After a lost answer, tasks may be leased to us that we do not know of.
+local function return_orphans(state)
+    local conn, err, code = connection(state)
+    if not conn then
+        return hold_off(state, err, code)
+    end
+    local known = known_keys(state)
+    for queue = 1, #state.names do
+        local name = state.names[queue]
+        local result
+        result, err, code = conn:call(conn.protocol:reclaim(name, state.id,
+            ORPHANS_MAX))
+        local unknown = {}
+        for _, job in ipairs(result and result.jobs or {}) do
+            if not known[key_of(job)] then
+                job:settle("requeue", state.id, {})
+                unknown[#unknown + 1] = job
+            end
+        end
+        if result and #unknown > 0 then
+            log(INFO, "reeve: worker ", state.id, " hands back ", #unknown,
+                " tasks whose claim it never saw")
+            result, err, code = conn:call(conn.protocol:turn(name, unknown, 0,
+                state.lease_ms, state.id))
+        end
+        if not result then
+            drop_connection(state)
+            return hold_off(state, err, code)
+        end
+    end
+    state.orphans_due = false
+    state.failures = 0
+end
+
+-- ---- handlers that run too long -----------------------------------------------
+
+-- Stops the light thread of a slot; false when nginx cannot right now.
+local function kill(state, slot)
+    local killed = ngx.thread.kill(slot.thread)
+    if not killed then
+        return false
+    end
+    state.wear = state.wear + 1
+    slot.entry = nil
+    state.respawn(slot)
+    return true
+end
+
+-- Ends what has run out of time; returns seconds until the next does.
+local function check_timeouts(state)
+    local now = ngx.now()
+    local nearest = SLOW_POLL
+    for _, slot in ipairs(state.slots) do
+        local entry = slot.entry
+        local at = entry and entry.timeout_at
+        if entry and (entry.lost or (at and at <= now)) then
+            if not entry.lost then
+                state:settle(entry, "retry", {
+                    error_type = "Timeout",
+                    error_message = entry.timeout_why,
+                })
+            end
+            if not kill(state, slot) then
+                nearest = math.min(nearest, 0.05)
+            end
+        elseif at and at - now < nearest then
+            nearest = at - now
+        end
+    end
+    return nearest
+end
+
+-- ---- the loop -------------------------------------------------------------------
+
+-- Handlers that are still running when the grace is over go back to their queues.
+local function requeue_running(state)
+    for _, slot in ipairs(state.slots) do
+        local entry = slot.entry
+        if entry then
+            state:settle(entry, "requeue")
+            kill(state, slot)
+        end
+    end
+    for entry in pairs(state.live) do
+        state:settle(entry, "requeue")
+    end
+end
+
+local function begin_to_close(state)
+    state.closing = true
+    state.grace_by = conn_of.now() + state.options.grace
+    state.close_bell()
+    state:hand_back()
+end
+
+-- Whether all is done that can be done before leaving.
+local function is_done(state)
+    if not state.grace_by then
+        return false
+    end
+    if ngx.now() >= state.grace_by and state.live_count > 0 then
+        requeue_running(state)
+    end
+    local hopeless = (state.failures or 0) >= CLOSING_FAILURES
+    return hopeless or (state.live_count == 0 and state.outbox_count == 0
+        and not state.rung and not state.orphans_due)
+end
+
+-- One step; returns false when the loop is over.
+local function step(state, quotas)
+    local nearest = check_timeouts(state)
+    if state.wear > WEAR_MAX then
+        state.closing = true
+    end
+    if state:must_close() and not state.grace_by then
+        begin_to_close(state)
+    end
+    if is_done(state) then
+        return false
+    end
+    if state.orphans_due then
+        return_orphans(state)
+    end
+    local slots = state.closing and 0 or state:free_slots()
+    local sum = 0
+    if slots > 0 then
+        sum = state.picker:plan(slots, quotas)
+    end
+    if sum == 0 then
+        for i = 1, #state.names do
+            quotas[i] = 0
+        end
+    end
+    if sum > 0 or state.outbox_count > 0 or state.rung then
+        turn(state, quotas, sum > 0)
+        return true
+    end
+    state.idle = slots > 0
+    if state.idle then
+        state:wake("bell_wake")
+    end
+    state:wait("main_wake", math.min(nearest, SLOW_POLL))
+    state.idle = false
+    return true
+end
+
+-- Runs until nginx leaves or the timer is worn.
+function _M.main(state)
+    local quotas = {}
+    while step(state, quotas) do
+        ngx.update_time()
+    end
+    drop_connection(state)
+end
+
+return _M

@@ -1,0 +1,290 @@
+-- The ticker: renews leases, moves what is due, takes over from workers that
+-- died, deletes what is kept no longer, and shows that this worker lives.
+
+local config_of = require "resty.reeve.config"
+local conn_of = require "resty.reeve.conn"
+
+local core = config_of.core
+local log, WARN = ngx.log, ngx.WARN
+
+local PROMOTE_MAX, PROMOTE_EVERY = 500, 0.5
+local RECLAIM_MAX = 500
+local SWEEP_MAX, SWEEP_EVERY = 500, 5
+local BEAT_EVERY = 2
+local FAIL_PAUSE = 0.25
+local AGAIN_AFTER = 0.001 -- our estimate of the server's clock may be early
+
+local _M = {}
+
+local function host_name()
+    local file = io.open("/proc/sys/kernel/hostname", "r")
+    local name = file and file:read("*l")
+    if file then
+        file:close()
+    end
+    return name or "?"
+end
+
+-- ---- leases ------------------------------------------------------------------
+
+-- Due entries by the lease that they want: lease_ms → list.
+local function due_leases(state, now)
+    local due, nearest = {}, math.huge
+    for entry in pairs(state.live) do
+        if entry.extend_at <= now then
+            local list = due[entry.lease_ms]
+            if not list then
+                list = {}
+                due[entry.lease_ms] = list
+            end
+            list[#list + 1] = entry
+        elseif entry.extend_at < nearest then
+            nearest = entry.extend_at
+        end
+    end
+    return due, nearest
+end
+
+local function lose(state, entry)
+    log(WARN, "reeve: LEASE_LOST: task ", entry.job:id(), " in queue ",
+        state.names[entry.queue], " is another worker's now; its handler is "
+        .. "stopped")
+    entry.lost = true
+    state:drop(entry)
+    state:wake("main_wake")
+end
+
+local function extend(state, conn, now)
+    local due, nearest = due_leases(state, now)
+    for lease_ms, entries in pairs(due) do
+        local jobs = {}
+        for i = 1, #entries do
+            jobs[i] = entries[i].job
+        end
+        local result, err, code = conn:call(conn.protocol:extend(jobs, lease_ms))
+        if not result then
+            return nil, err, code
+        end
+        local again_at = now + core.lease_spans(lease_ms) / 1000
+        for i = 1, #entries do
+            entries[i].extend_at = again_at
+        end
+        for _, index in ipairs(result.lost or {}) do
+            if state.live[entries[index]] then
+                lose(state, entries[index])
+            end
+        end
+        nearest = math.min(nearest, again_at)
+    end
+    return nearest
+end
+
+-- ---- queues ------------------------------------------------------------------
+
+local function promote_one(state, conn, queue, now)
+    local result, err, code = conn:call(
+        conn.protocol:promote(state.names[queue], PROMOTE_MAX))
+    if not result then
+        return nil, err, code
+    end
+    state:note_time(conn.protocol)
+    local at = now + PROMOTE_EVERY
+    if result.next_at_ms then
+        local due_at = (result.next_at_ms - state.offset_ms) / 1000
+        at = math.min(at, math.max(due_at, ngx.now() + AGAIN_AFTER))
+    end
+    state.promote_at[queue] = at
+    if result.moved > 0 then
+        state.picker:wake(queue)
+        state:wake("main_wake")
+    end
+    return true
+end
+
+local function promote(state, conn, now)
+    local nearest = math.huge
+    for queue = 1, #state.names do
+        if state.promote_at[queue] <= now then
+            -- a hint that comes meanwhile is not lost
+            state.promote_at[queue] = math.huge
+            local good, err, code = promote_one(state, conn, queue, now)
+            if not good then
+                state.promote_at[queue] = 0
+                return nil, err, code
+            end
+        end
+        nearest = math.min(nearest, state.promote_at[queue])
+    end
+    return nearest
+end
+
+-- Tasks of one queue whose workers died: each counts a crash.
+local function reclaim_one(state, conn, name)
+    local result, err, code = conn:call(
+        conn.protocol:reclaim(name, "", RECLAIM_MAX))
+    if not result then
+        return nil, err, code
+    end
+    local jobs = result.jobs
+    if #jobs == 0 then
+        return true
+    end
+    for i = 1, #jobs do
+        jobs[i]:settle("crashed", jobs[i]:worker(), {
+            now_ms = state:server_ms(),
+            archive_ms = state.options.archive_ms,
+            archive_count = state.options.archive_count,
+        })
+    end
+    result, err, code = conn:call(conn.protocol:turn(name, jobs, 0,
+        state.lease_ms, state.id))
+    if not result then
+        return nil, err, code
+    end
+    log(WARN, "reeve: worker ", state.id, " took over ",
+        #jobs - #(result.lost or {}), " tasks in queue ", name,
+        " whose leases had lapsed")
+    state.picker:wake(state.index_of[name])
+    state:wake("main_wake")
+    return true
+end
+
+local function reclaim(state, conn, now)
+    for _, name in ipairs(state.names) do
+        local good, err, code = reclaim_one(state, conn, name)
+        if not good then
+            return nil, err, code
+        end
+    end
+    return now + state.reclaim_ms / 1000
+end
+
+local function sweep(state, conn, now)
+    local again = SWEEP_EVERY
+    for _, name in ipairs(state.names) do
+        local result, err, code = conn:call(conn.protocol:sweep(name, SWEEP_MAX))
+        if not result then
+            return nil, err, code
+        end
+        if result.moved >= SWEEP_MAX then
+            again = FAIL_PAUSE / 10
+        end
+    end
+    return now + again
+end
+
+-- ---- the worker itself ---------------------------------------------------------
+
+local function info_of(state)
+    local queues = {}
+    for i, name in ipairs(state.names) do
+        queues[i] = name .. "=" .. state.options.weights[i]
+    end
+    return {
+        id = state.id,
+        host = state.host,
+        pid = ngx.worker.pid(),
+        started_at_ms = state.started_at_ms,
+        concurrency = state.concurrency,
+        active = state.live_count,
+        done = state.done,
+        failed = state.failed,
+        queues = table.concat(queues, ","),
+    }
+end
+
+local function beat(state, conn, now)
+    state.started_at_ms = state.started_at_ms or state:server_ms()
+    local result, err, code = conn:call(conn.protocol:beat(info_of(state), false))
+    if not result then
+        return nil, err, code
+    end
+    return now + BEAT_EVERY
+end
+
+-- ---- the loop ------------------------------------------------------------------
+
+-- In this order: leases come first. Each returns when it wants to run again.
+local roles = {
+    { "extend", extend },
+    { "promote", promote },
+    { "reclaim", reclaim },
+    { "sweep", sweep },
+    { "beat", beat },
+}
+
+-- A role that only looks at what it is told runs each time.
+local function is_due(state, name, now)
+    return name == "extend" or name == "promote"
+        or (state.role_at[name] or 0) <= now
+end
+
+local function round(state, conn)
+    local nearest = math.huge
+    for _, role in ipairs(roles) do
+        local name, run = role[1], role[2]
+        local now = conn_of.now()
+        -- who leaves keeps its leases and no more
+        local wanted = name == "extend" or not state:must_close()
+        if wanted and is_due(state, name, now) then
+            conn:set_by(now + state.config.timeout_ms / 1000)
+            local at, err, code = run(state, conn, now)
+            if not at then
+                return nil, name .. ": " .. err, code
+            end
+            state.role_at[name] = at
+        end
+        if wanted then
+            nearest = math.min(nearest, state.role_at[name])
+        end
+    end
+    return nearest
+end
+
+local function say_goodbye(state, conn)
+    if conn then
+        conn:set_by(conn_of.now() + 1)
+        conn:call(conn.protocol:beat({ id = state.id }, true))
+        conn:close()
+    end
+end
+
+function _M.main(state)
+    local conn
+    state.host = host_name()
+    state.role_at = {}
+    while not state.closed do
+        local at, err, code
+        if not conn then
+            conn, err, code = conn_of.open(state.config,
+                conn_of.now() + state.config.timeout_ms / 1000, true)
+            if conn then
+                state.wear = state.wear + 1
+                state:note_time(conn.protocol)
+            end
+        end
+        if conn then
+            at, err, code = round(state, conn)
+        end
+        if not at then
+            if conn then
+                conn:close()
+                conn = nil
+            end
+            if not state.tick_failed then
+                log(WARN, "reeve: worker ", state.id, ": ", err, " (", code,
+                    "), trying again")
+            end
+            state.tick_failed = true
+            at = conn_of.now() + FAIL_PAUSE
+        else
+            state.tick_failed = false
+        end
+        if not state.closed then
+            state:wait("tick_wake", math.min(at - conn_of.now(), 1))
+        end
+    end
+    say_goodbye(state, conn)
+end
+
+return _M

@@ -1,0 +1,411 @@
+"""The worker inside nginx: what it runs, and what is left when nginx reloads, quits, is killed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+from nginx import Nginx  # noqa: E402
+from servers import RedisServer  # noqa: E402
+
+from reeve import App, JobInfo, Retry  # noqa: E402
+
+pytestmark = pytest.mark.timeout(180)
+
+TASKS = 20_000
+RELOADS = 5
+
+HANDLERS = """
+    fine = function(task) return { n = task.payload.n, attempt = task.attempt } end,
+    fails = function() return nil, "no luck" end,
+    raises = function() error("broken") end,
+    fatal = function(task) return task:skip_retry("hopeless") end,
+    gone = function(task) return task:discard() end,
+    snoozes = function(task)
+        if require("tally").count(url, "snoozed", task.id) == 1 then
+            return task:snooze(0.05)
+        end
+        return "awake"
+    end,
+    recovers = function(task)
+        if task.attempt < 3 then return nil, "not yet" end
+        return task.attempt
+    end,
+    sleeps = function(task) ngx.sleep(task.payload.s) return "slept" end,
+    counts = function(task)
+        ngx.shared.done:incr(task.id, 1, 0)
+        ngx.sleep(task.payload.s or 0)
+    end,
+    tallies = function(task)
+        require("tally").count(url, "started", task.id)
+        ngx.sleep(task.payload.s or 0)
+        require("tally").count(url, "ended", task.id)
+    end,
+    cpu = { thread_pool = "cpu", module = "cpu" },
+    missing = "no.such.module",
+"""
+
+SERVER = """
+location /enqueue { content_by_lua_block {
+    local client = require("producer")(ngx.var.arg_url)
+    ngx.req.read_body()
+    local items = require("reeve.core").json_decode(ngx.req.get_body_data())
+    local infos, err, code = client:enqueue_many(items)
+    if not infos or (code and code ~= "exists") then
+        ngx.status = 503
+        return ngx.say(err)
+    end
+    ngx.say(#infos)
+} }
+location /done { content_by_lua_block {
+    local once, more = 0, 0
+    for _, id in ipairs(ngx.shared.done:get_keys(0)) do
+        if ngx.shared.done:get(id) == 1 then once = once + 1 else more = more + 1 end
+    end
+    ngx.say(once, " ", more)
+} }
+location /status { content_by_lua_block {
+    ngx.say(require("reeve.core").json_encode(require("resty.reeve.worker").status()))
+} }
+location /plain { return 200 "plain"; }
+"""
+
+
+def worker(url: str, **options: object) -> str:
+    """The http part of a configuration with a worker."""
+    words = ", ".join(
+        f"{name} = {value}" for name, value in {"concurrency": 16, "lease": 5, **options}.items()
+    )
+    return f"""
+    lua_shared_dict done 20m;
+    init_worker_by_lua_block {{
+        local url = "{url}"
+        assert(require("resty.reeve.worker").start {{
+            url = url, {words}, handlers = {{ {HANDLERS} }} }})
+    }}"""
+
+
+def until(what: Callable[[], object], timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def app(redis: RedisServer) -> Iterator[App]:
+    with App(redis.url) as made:
+        yield made
+
+
+def nginx_of(tmp_path: Path, url: str, *, workers: int = 1, **options: object) -> Nginx:
+    return Nginx(
+        tmp_path / "nginx",
+        http=worker(url, **options),
+        server=SERVER,
+        main="thread_pool cpu threads=2;",
+        workers=workers,
+        level="notice",
+    )
+
+
+def finished(app: App, id: str, queue: str = "default") -> JobInfo:
+    """The job when it has ended for good."""
+    job = app.job(id, queue)
+    until(lambda: job.state in ("completed", "archived"))
+    return job.info()
+
+
+def send(app: App, task: str, args: dict[str, object] | None = None, **options: Any) -> str:
+    retry = Retry(max_attempts=3, backoff="fixed", base=0.02)
+    return app.enqueue(task, args or {}, **{"retention": "1h", "retry": retry, **options}).id
+
+
+# --- outcomes ----------------------------------------------------------------
+
+
+def test_outcomes(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Results, retries by the task's own policy, and what a handler may say."""
+    with nginx_of(tmp_path, redis.url) as nginx:
+        fine = finished(app, send(app, "fine", {"n": 5}))
+        assert (fine.state, json.loads(fine.result)) == ("completed", {"n": 5, "attempt": 1})
+        fails = finished(app, send(app, "fails"))
+        assert (fails.state, fails.reason) == ("archived", "attempts exhausted")
+        assert fails.error == "Failure: no luck"
+        assert len(fails.history) == 3
+        raises = finished(app, send(app, "raises"))
+        assert raises.error is not None and raises.error.startswith("LuaError: ")
+        assert "broken" in raises.error
+        assert "stack traceback" in raises.history[-1].traceback
+        fatal = finished(app, send(app, "fatal"))
+        assert (fatal.reason, fatal.error) == ("fatal error", "Failure: hopeless")
+        recovers = finished(app, send(app, "recovers"))
+        assert (recovers.state, json.loads(recovers.result)) == ("completed", 3)
+        snoozes = finished(app, send(app, "snoozes"))
+        assert json.loads(snoozes.result) == "awake"
+        assert snoozes.attempts == 0  # a snooze burns none
+        gone = send(app, "gone")
+        until(lambda: app.job(gone).find() is None)
+        nobody = finished(app, send(app, "nobody knows me"[:6]))
+        assert nobody.error == "NoHandler: no handler for type 'nobody'"
+        missing = finished(app, send(app, "missing"))
+        assert missing.error is not None and "no.such.module" in missing.error
+        assert "[alert]" not in nginx.log()
+
+
+def test_timeout_and_deadline(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """A handler that takes too long is stopped and its slot is free again."""
+    once = Retry(max_attempts=1)
+    with nginx_of(tmp_path, redis.url, concurrency=1):
+        slow = finished(app, send(app, "sleeps", {"s": 60}, timeout=0.1, retry=once))
+        assert slow.error == "Timeout: the timeout of 0.1 s is over"
+        late = send(app, "sleeps", {"s": 60}, expires=0.2, retry=once)
+        assert finished(app, late).state == "archived"
+        assert json.loads(finished(app, send(app, "sleeps", {"s": 0})).result) == "slept"
+
+
+def test_past_its_deadline(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """What nobody started in time never starts."""
+    late = send(app, "fine", expires=0.05)
+    time.sleep(0.1)  # the server's clock has to pass the deadline
+    with nginx_of(tmp_path, redis.url):
+        info = finished(app, late)
+        assert (info.state, info.reason, info.history) == ("archived", "deadline passed", ())
+
+
+def test_unreadable(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """A message that is damaged, or has no body, stops nothing."""
+    damaged, empty = send(app, "fine"), send(app, "fine")
+    redis.command("HSET", "reeve:{default}:tasks", damaged, "no envelope")
+    redis.command("HDEL", "reeve:{default}:tasks", empty)
+    with nginx_of(tmp_path, redis.url):
+        until(lambda: redis.command("ZCARD", "reeve:{default}:archived") == "1")
+        assert finished(app, damaged).reason.startswith("envelope: ")
+        assert finished(app, send(app, "fine", {"n": 1})).state == "completed"
+        assert app.job(empty).find() is None
+
+
+def test_worker_thread(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """CPU-heavy handlers run in a thread pool of nginx."""
+    with nginx_of(tmp_path, redis.url):
+        info = finished(app, send(app, "cpu", {"n": 1000}))
+        assert json.loads(info.result) == {"sum": 500500}
+
+
+def test_due_tasks_and_queues(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Nginx alone promotes what is due, in every queue that it has."""
+    with nginx_of(tmp_path, redis.url, queues="{ a = 3, b = 1 }", order="'strict'") as nginx:
+        first = send(app, "fine", {"n": 1}, delay=0.2, queue="a")
+        second = send(app, "fine", {"n": 2}, delay=0.3, queue="b")
+        assert finished(app, first, "a").state == "completed"
+        assert finished(app, second, "b").state == "completed"
+        beats = app.workers()
+        assert [(w.concurrency, w.pid) for w in beats] == [(16, nginx.workers()[0])]
+        nginx.stop(signal.SIGQUIT)
+        assert app.workers() == []
+
+
+def test_wrong_options(tmp_path: Path, redis: RedisServer) -> None:
+    """Options are checked in init_worker, before anything runs."""
+    http = """init_worker_by_lua_block {
+        local start = require("resty.reeve.worker").start
+        local function try(options)
+            local _, err, code = start(options)
+            ngx.log(ngx.WARN, "said: ", code, " ", err)
+        end
+        local handlers = { t = function() end }
+        try { url = "redis://h" }
+        try { url = "redis://h", handlers = { t = 5 } }
+        try { url = "redis://h", handlers = { t = { module = "m" } } }
+        try { url = "redis://h", handlers = handlers, concurency = 5 }
+        try { url = "redis://h", handlers = handlers, queues = { a = 0 } }
+        try { url = "redis://h", handlers = handlers, order = "random" }
+        try { handlers = handlers }
+    }"""
+    with Nginx(tmp_path, http=http) as nginx:
+        nginx.wait_log("url is missing")
+        log = nginx.log()
+        for text in (
+            "handlers is missing",
+            "must be a function, a module's name or a table",
+            "must name its thread_pool and module",
+            "no option 'concurency'",
+            "weight of queue 1",
+            "order is 'random'",
+        ):
+            assert text in log
+
+
+# --- leases --------------------------------------------------------------------
+
+
+def test_long_runs_keep_their_lease(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """A run three times as long as its lease is one run."""
+    with nginx_of(tmp_path, redis.url, lease=0.4):
+        info = finished(app, send(app, "sleeps", {"s": 1.2}))
+        assert (info.state, info.crashes) == ("completed", 0)
+
+
+def test_takeover(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """What a killed nginx worker held is run by another one."""
+    with nginx_of(tmp_path, redis.url, lease=0.5) as nginx:
+        ids = [send(app, "tallies", {"s": 0.3}) for _ in range(4)]
+        until(lambda: redis.command("HLEN", "started") == "4")
+        subprocess.run(["kill", "-KILL", str(nginx.workers()[0])], check=True)
+        infos = [finished(app, id) for id in ids]
+    assert {info.state for info in infos} == {"completed"}
+    assert {info.crashes for info in infos} == {1}
+
+
+def test_stolen_lease(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """A handler whose task is another worker's now is stopped; its outcome is nothing."""
+    with nginx_of(tmp_path, redis.url, lease=0.6, concurrency=1) as nginx:
+        id = send(app, "tallies", {"s": 20})
+        until(lambda: redis.command("HEXISTS", "started", id) == "1")
+        redis.command("HSET", "reeve:{default}:active", id, "999")
+        nginx.wait_log("LEASE_LOST")
+        assert json.loads(finished(app, send(app, "sleeps", {"s": 0})).result) == "slept"
+        assert redis.command("HLEN", "ended") == "0"
+
+
+# --- the server goes away ------------------------------------------------------
+
+
+def test_server_restarts(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Nginx stays up without its server and goes on when it is back."""
+    redis.kill()
+    with nginx_of(tmp_path, redis.url) as nginx:
+        assert nginx.get("/plain") == (200, "plain")
+        nginx.wait_log("trying again")
+        redis.start()
+        assert finished(app, send(app, "fine", {"n": 1})).state == "completed"
+        redis.kill()
+        assert nginx.get("/plain") == (200, "plain")
+        redis.start()
+        assert finished(app, send(app, "fine", {"n": 2})).state == "completed"
+        assert nginx.stop(signal.SIGQUIT) < 20
+        assert "[alert]" not in nginx.log()
+
+
+def test_quit_without_a_server(tmp_path: Path, redis: RedisServer) -> None:
+    nginx = nginx_of(tmp_path, redis.url).start()
+    redis.kill()
+    nginx.wait_log("trying again")
+    assert nginx.stop(signal.SIGQUIT) < 20
+
+
+# --- leaving -------------------------------------------------------------------
+
+
+def test_quit_hands_back(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """QUIT ends what runs, and what does not run waits for the next worker."""
+    ids = [send(app, "tallies", {"s": 0.3}) for _ in range(40)]
+    nginx = nginx_of(tmp_path, redis.url, lease=30, concurrency=8).start()
+    until(lambda: redis.command("HLEN", "started") == "8")
+    nginx.stop(signal.SIGQUIT)
+    started, ended = int(redis.command("HLEN", "started")), int(redis.command("HLEN", "ended"))
+    states = [app.job(id).state for id in ids]
+    assert started == ended == states.count("completed")
+    assert states.count("pending") == 40 - ended
+    assert app.workers() == []
+    assert "[alert]" not in nginx.log()
+
+
+def test_grace_is_over(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """A handler that runs on after the grace goes back to its queue, without a crash."""
+    id = send(app, "tallies", {"s": 60})
+    nginx = nginx_of(tmp_path, redis.url, lease=30, grace=0.3).start()
+    until(lambda: redis.command("HLEN", "started") == "1")
+    assert nginx.stop(signal.SIGQUIT) < 30
+    info = app.job(id).info()
+    assert (info.state, info.crashes, info.attempts) == ("pending", 0, 0)
+
+
+def test_term_leaves_it_to_the_lease(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """TERM ends nginx at once; leases bring back what it held."""
+    ids = [send(app, "tallies", {"s": 0.5}) for _ in range(30)]
+    nginx = nginx_of(tmp_path, redis.url, lease=0.5, concurrency=10).start()
+    until(lambda: redis.command("HLEN", "started") == "10")
+    nginx.stop(signal.SIGTERM)
+    assert [app.job(id).state for id in ids].count("active") == 10
+    with nginx_of(tmp_path, redis.url, lease=0.5, concurrency=30):
+        infos = [finished(app, id) for id in ids]
+    assert {info.state for info in infos} == {"completed"}
+    assert sorted(info.crashes for info in infos) == [0] * 20 + [1] * 10
+
+
+class Load:
+    """TASKS tasks by HTTP; a batch whose answer was lost is sent again with the same ids."""
+
+    def __init__(self, nginx: Nginx, url: str) -> None:
+        self.nginx, self.url = nginx, url
+        self.sent = 0
+        self.again = 0
+        self.thread = threading.Thread(target=self.run)
+
+    def post(self, items: list[object]) -> None:
+        status, text = self.nginx.get(f"/enqueue?url={self.url}", json.dumps(items))
+        if status != 200:
+            raise http.client.HTTPException(text)
+
+    def run(self) -> None:
+        for first in range(0, TASKS, 50):
+            numbers = range(first, first + 50)
+            items = [["counts", {"s": 0.002}, {"id": f"n{i}"}] for i in numbers]
+            while True:
+                try:
+                    self.post(items)
+                    break
+                except (OSError, http.client.HTTPException):
+                    self.again += 1
+            self.sent += 50
+
+
+def test_reloads_under_load(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Five reloads while tasks come and go: each task runs exactly once."""
+    with nginx_of(tmp_path, redis.url, workers=2, concurrency=32, lease=30) as nginx:
+        load = Load(nginx, redis.url)
+        wrk = subprocess.Popen(
+            ["wrk", "-t1", "-c8", "-d60s", f"http://127.0.0.1:{nginx.port}/plain"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        load.thread.start()
+        for number in range(RELOADS):
+            until(lambda n=number: load.sent >= (n + 1) * TASKS // (RELOADS + 1))
+            nginx.reload()
+        load.thread.join()
+        wrk.send_signal(signal.SIGINT)
+        report = wrk.communicate()[0]
+
+        def done() -> list[int]:
+            return [int(word) for word in nginx.get("/done")[1].split()]
+
+        until(lambda: sum(done()) == TASKS)
+        assert done() == [TASKS, 0]
+        queue = app.queues()[0]
+        assert (queue.backlog, queue.done_total, queue.failed_total) == (0, TASKS, 0)
+        assert "Non-2xx" not in report
+        log = nginx.log()
+        assert "[alert]" not in log and "LEASE_LOST" not in log
+        assert "took over" not in log
+        assert log.count("(SIGHUP) received") == RELOADS
