@@ -9,6 +9,10 @@
 /* How often a waiter looks by itself, for rings that died with their ringer. */
 #define LOOK_FIRST_MS 250
 #define LOOK_LAST_MS 1000
+/* How often a watcher copies the log back into the file, while others write
+ * and while nothing moves. */
+#define CHECKPOINT_EVERY_MS 100
+#define CHECKPOINT_IDLE_MS 1000
 
 static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -155,6 +159,43 @@ reeve_rc reeve__sqlite_unwait(reeve__broker *broker, reeve_error *err) {
     return REEVE_OK;
 }
 
+/* Copies what others have committed from the log into the file. Done here,
+ * where nobody waits: a commit that has to do it takes its fsync, tens of
+ * milliseconds. Being in somebody's way, or they in ours, is no failure. */
+static bool checkpoint(reeve__sqlite *sq) {
+    if (!sq->db || !has_changed(sq)) {
+        return false;
+    }
+    (void)sqlite3_wal_checkpoint_v2(sq->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
+                                    NULL, NULL);
+    return true;
+}
+
+/* Polls for a control message until the wake fd or by_ns. */
+static int32_t wait_for_message(reeve__sqlite *sq, int wake_fd, int64_t by_ns) {
+    reeve_env *env = sq->base.env;
+    int64_t every_ms = CHECKPOINT_EVERY_MS;
+    for (;;) {
+        int32_t message = reeve__board_message(&sq->board);
+        if (message != REEVE__CONTROL_NONE) {
+            return message;
+        }
+        int64_t until_ns = reeve__clock_is_virtual(env)
+                               ? by_ns
+                               : earlier(by_ns, reeve__by_ns(env, every_ms));
+        reeve__sqlite_leave(sq);
+        int ready = reeve__poll_two(env, sq->board.bell_fd, wake_fd, until_ns);
+        reeve__lock(&sq->mutex);
+        if ((ready & 2) != 0 || (ready == 0 && until_ns == by_ns)) {
+            return REEVE__CONTROL_NONE;
+        }
+        if (ready == 0) {
+            every_ms =
+                checkpoint(sq) ? CHECKPOINT_EVERY_MS : CHECKPOINT_IDLE_MS;
+        }
+    }
+}
+
 reeve_rc reeve__sqlite_watch(reeve__broker *broker, reeve_bytes worker,
                              int wake_fd, int64_t by_ns, int32_t *out,
                              reeve_error *err) {
@@ -170,15 +211,7 @@ reeve_rc reeve__sqlite_watch(reeve__broker *broker, reeve_bytes worker,
         return rc;
     }
     reeve__board_listen(&sq->board, reeve__board_hash(worker));
-    for (int ready = 1; ready == 1;) {
-        *out = reeve__board_message(&sq->board);
-        if (*out != REEVE__CONTROL_NONE) {
-            break;
-        }
-        reeve__sqlite_leave(sq);
-        ready = reeve__poll_two(broker->env, sq->board.bell_fd, wake_fd, by_ns);
-        reeve__lock(&sq->mutex);
-    }
+    *out = wait_for_message(sq, wake_fd, by_ns);
     if (*out == REEVE__CONTROL_NONE) {
         *out = reeve__board_message(&sq->board);
     }
