@@ -199,8 +199,10 @@ if want > 0 then
     local good, why = pcall(claim)
     if not good then
         unclaim()
-        return type(why) == 'table' and why or
-            redis.error_reply('ERR turn: ' .. tostring(why))
+        -- An error reply's own words, which begin with its code, or Lua's.
+        why = type(why) == 'table' and why.err or tostring(why)
+        return redis.error_reply(string.match(why, '%u%u%u+ .*') or
+            'ERR turn: ' .. why)
     end
 end
 if flags == 1 and silent then

@@ -290,6 +290,21 @@ static void a_batch_is_refused_as_a_whole(void **state) {
     assert_int_equal(command("EXISTS %tasks %ranked %pending"), 0);
 }
 
+/* Who empties the server must not hide the queues that come after. */
+static void an_emptied_directory_is_filled_again(void **state) {
+    (void)state;
+    char words[64];
+    reeve__redis *redis = (reeve__redis *)broker;
+    put("mail", "a", 5);
+    snprintf(words, sizeof(words), "SREM %s:queues mail", redis->prefix);
+    assert_int_equal(command(words), 1);
+    put("mail", "b", 5);
+    assert_int_equal(command(words), 0);
+    redis->known_until_ns = reeve__mono_ns(NULL);
+    put("mail", "c", 5);
+    assert_int_equal(command(words), 1);
+}
+
 /* ---- a full server ------------------------------------------------------- */
 
 static void a_full_server_lets_work_drain(void **state) {
@@ -324,6 +339,19 @@ static void a_full_server_lets_work_drain(void **state) {
     command("CONFIG SET maxmemory 0");
 }
 
+static void a_read_only_server_is_told(void **state) {
+    (void)state;
+    claims got;
+    reeve_error err;
+    put("mail", "a", 5);
+    command("REPLICAOF 127.0.0.1 1");
+    reeve_rc rc = claim(&got, 1, &err);
+    command("REPLICAOF NO ONE");
+    assert_int_equal(rc, REEVE_E_UNSAFE);
+    check(claim(&got, 1, &err), &err);
+    assert_string_equal(got.ids, "a");
+}
+
 static int start(void **state) {
     (void)state;
     redis_server_start(&server, NULL);
@@ -348,7 +376,9 @@ int main(void) {
         CASE(any_id_can_be_taken_out),
         CASE(odd_due_times_stop_nobody),
         CASE(a_batch_is_refused_as_a_whole),
+        CASE(an_emptied_directory_is_filled_again),
         CASE(a_full_server_lets_work_drain),
+        CASE(a_read_only_server_is_told),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

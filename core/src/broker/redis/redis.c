@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+/* Somebody may empty the server: the directory must come back by itself. */
+#define KNOWN_FOR_MS 5000
+/* The list is searched from end to end. */
+#define KNOWN_BYTES ((size_t)8192)
 #define TIMEOUT_MS_DEFAULT 5000
 #define PREFIX_DEFAULT "reeve"
 
@@ -50,9 +54,12 @@ void reeve__names_add(reeve__buf *names, reeve_bytes name) {
 
 bool reeve__redis_register(reeve__redis *redis, reeve__call *call,
                            reeve_bytes queue) {
-    if (redis->known_connects != redis->main.route->connects) {
+    int64_t now_ns = reeve__mono_ns(redis->base.env);
+    if (redis->known_connects != redis->main.route->connects ||
+        now_ns >= redis->known_until_ns || redis->known.size > KNOWN_BYTES) {
         reeve__buf_clear(&redis->known);
         redis->known_connects = redis->main.route->connects;
+        redis->known_until_ns = reeve__by_ns(redis->base.env, KNOWN_FOR_MS);
     }
     if (reeve__names_has(&redis->known, queue)) {
         return false;
@@ -140,6 +147,7 @@ static reeve_rc open_main(reeve__redis *redis,
     if (rc == REEVE_OK) {
         rc = reeve__link_connect(&redis->main, reeve__redis_by_ns(redis), -1,
                                  err);
+        redis->main.hello.worker = false; /* said once, not at each reconnect */
     }
     return rc;
 }
