@@ -11,10 +11,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <reeve.h>
 
 #include "base/bytes.h"
+#include "broker/broker.h"
 
 #define START_AT_MS 1763600000000
 
@@ -701,6 +704,88 @@ static void central_weights_reach_a_running_worker(void **state) {
     close_bench(&b);
 }
 
+/* --- identity ------------------------------------------------------------ */
+
+static void beat_as(bench *b, const char *id, const char *host, int64_t pid,
+                    int64_t at_ms) {
+    reeve__broker *broker = NULL;
+    reeve__broker_options options = { .url = b->url };
+    must(reeve__broker_open(&broker, b->env, &options, NULL), NULL);
+    reeve_worker_info info = {
+        .id = reeve_bytes_of(id),
+        .host = reeve_bytes_of(host),
+        .pid = pid,
+        .beat_at_ms = at_ms,
+    };
+    must(broker->ops->beat(broker, &info, false, NULL), NULL);
+    reeve__broker_close(broker);
+}
+
+static void an_id_in_use_is_refused(void **state) {
+    (void)state;
+    bench b;
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.id = "twin";
+    open_bench(&b, false, &options);
+    int64_t now_at_ms = reeve_env_now_at_ms(b.env);
+    beat_as(&b, "twin", "elsewhere", 12, now_at_ms);
+    reeve_error err;
+    assert_int_equal(reeve_worker_start(b.worker, &err), REEVE_E_STATE);
+    assert_non_null(strstr(err.message, "'twin' is in use by process 12 on "
+                                        "elsewhere"));
+    close_bench(&b);
+}
+
+static void the_id_of_a_dead_process_is_free(void **state) {
+    (void)state;
+    char host[256] = "";
+    (void)gethostname(host, sizeof host - 1);
+    bench b;
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.id = "twin";
+    open_bench(&b, false, &options);
+    pid_t child = fork(); /* a process id that nobody has */
+    if (child == 0)
+        _exit(0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    beat_as(&b, "twin", host, child, reeve_env_now_at_ms(b.env));
+    start(&b);
+    close_bench(&b);
+}
+
+static void the_id_of_a_silent_worker_is_free(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, true, NULL);
+    beat_as(&b, "twin", "elsewhere", 12, START_AT_MS);
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.url = b.url;
+    options.id = "twin";
+    reeve_worker *twin = NULL;
+    must(reeve_worker_new(&twin, b.env, &options, NULL), NULL);
+    must(reeve_env_advance(b.env, 6000, NULL), NULL);
+    must(reeve_worker_start(twin, NULL), NULL);
+    reeve_worker_free(twin);
+    close_bench(&b);
+}
+
+static void a_reclaimed_worker_leaves_the_list(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, true, NULL);
+    beat_as(&b, "gone", "elsewhere", 12, START_AT_MS);
+    size_t count = 1;
+    must(reeve_inspector_reclaim_worker(&count, b.inspector,
+                                        reeve_bytes_of("gone"), NULL),
+         NULL);
+    assert_int_equal(count, 0);
+    reeve_worker_list *list = NULL;
+    must(reeve_inspector_workers(&list, b.inspector, NULL), NULL);
+    assert_int_equal(reeve_worker_list_count(list), 0);
+    reeve_worker_list_free(list);
+    close_bench(&b);
+}
+
 /* --- bad input ----------------------------------------------------------- */
 
 static void bad_options_name_thing_value_and_bound(void **state) {
@@ -776,6 +861,10 @@ int main(void) {
         cmocka_unit_test(no_handler_is_a_failed_run),
         cmocka_unit_test(a_handlers_error_is_kept_word_for_word),
         cmocka_unit_test(central_weights_reach_a_running_worker),
+        cmocka_unit_test(an_id_in_use_is_refused),
+        cmocka_unit_test(the_id_of_a_dead_process_is_free),
+        cmocka_unit_test(the_id_of_a_silent_worker_is_free),
+        cmocka_unit_test(a_reclaimed_worker_leaves_the_list),
         cmocka_unit_test(bad_options_name_thing_value_and_bound),
         cmocka_unit_test(queue_lists_are_checked),
     };

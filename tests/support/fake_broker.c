@@ -222,6 +222,12 @@ static reeve_rc fake_unwait(reeve__broker *broker, reeve_error *err) {
                       : fake->inner->ops->unwait(fake->inner, err);
 }
 
+static reeve_rc fake_workers(reeve__broker *broker, reeve__worker_fn on_worker,
+                             void *ctx, reeve_error *err) {
+    reeve__broker *inner = fake_of(broker)->inner;
+    return inner->ops->workers(inner, on_worker, ctx, err);
+}
+
 static reeve_rc fake_weights(reeve__broker *broker, reeve__weight_fn on_weight,
                              void *ctx, reeve_error *err) {
     reeve__broker *inner = fake_of(broker)->inner;
@@ -252,6 +258,7 @@ static const reeve__broker_ops fake_ops = {
     .watch = fake_watch,
     .wait = fake_wait,
     .unwait = fake_unwait,
+    .workers = fake_workers,
     .weights = fake_weights,
     .now = fake_now,
 };

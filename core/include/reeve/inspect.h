@@ -191,7 +191,7 @@ REEVE_EXTERN reeve_rc reeve_inspector_quiet(reeve_inspector *inspector,
                                             reeve_error *err);
 
 /* Hands back every task of a worker known to be dead, counting a crash for
- * each; for supervisors. Thread: any. */
+ * each, and takes it from the list of workers; for supervisors. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,
                                                      reeve_inspector *inspector,
                                                      reeve_bytes worker,

@@ -61,14 +61,14 @@ enum reeve_jitter {
 /* Jitter: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. */
 typedef struct reeve_retry_options {
     uint32_t size;
-    int32_t backoff;      /* enum reeve_backoff */
-    int32_t jitter;       /* enum reeve_jitter; LIST defaults to none */
-    int32_t max_attempts; /* runs in all; 0 = 26, 1 = never retry,
+    int32_t backoff;          /* enum reeve_backoff */
+    int32_t jitter;           /* enum reeve_jitter; LIST defaults to none */
+    int32_t max_attempts;     /* runs in all; 0 = 26, 1 = never retry,
                              REEVE_NEVER = no limit */
-    int64_t base_ms;      /* 0 = 1 s */
-    int64_t cap_ms;       /* 0 = 1 h */
-    double factor;        /* 0 = 2; 1 … 100 */
-    int64_t max_elapsed_ms; /* since enqueue; 0 = no limit */
+    int64_t base_ms;          /* 0 = 1 s */
+    int64_t cap_ms;           /* 0 = 1 h */
+    double factor;            /* 0 = 2; 1 … 100 */
+    int64_t max_elapsed_ms;   /* since enqueue; 0 = no limit */
     const int64_t *delays_ms; /* LIST only */
     size_t delay_count;
 } reeve_retry_options;

@@ -29,7 +29,7 @@ typedef struct reeve_worker_queue {
 
 typedef struct reeve_worker_options {
     uint32_t size;
-    int32_t order; /* enum reeve_order */
+    int32_t order;      /* enum reeve_order */
     const char *url;    /* as reeve_client_options */
     const char *prefix; /* as reeve_client_options */
     const char *id;     /* NULL = a new UUIDv7; unique among live workers */
@@ -38,14 +38,14 @@ typedef struct reeve_worker_options {
     int32_t concurrency;  /* deliveries at a time; 0 = 10; 1 … 10000 */
     int32_t thread_count; /* for C handlers; 0 = concurrency */
     int64_t lease_ms;     /* 0 = 30 s; 100 ms … 1 day */
-    int64_t ageing_ms; /* STRICT: a passed-over queue is served once in this
+    int64_t ageing_ms;    /* STRICT: a passed-over queue is served once in this
                           long; 0 = 1 s, REEVE_NEVER = no ageing */
     int64_t settle_delay_ms; /* batch finished tasks for at most; 0 = 5 ms,
                                 REEVE_NEVER = settle at once */
     int32_t settle_count;    /* or this many; 0 = 64 */
-    int32_t manual; /* 1: no threads; the caller drives reeve_worker_step */
-    int64_t grace_ms; /* stop: wait this long for handlers; 0 = 25 s */
-    int64_t archive_ms;    /* dead letters are kept for; 0 = 90 days */
+    int32_t manual;     /* 1: no threads; the caller drives reeve_worker_step */
+    int64_t grace_ms;   /* stop: wait this long for handlers; 0 = 25 s */
+    int64_t archive_ms; /* dead letters are kept for; 0 = 90 days */
     int64_t archive_count; /* and at most this many a queue; 0 = 100000 */
 } reeve_worker_options;
 
@@ -125,15 +125,15 @@ typedef struct reeve_event {
 /* Counters since start; server work is not asked for. */
 typedef struct reeve_worker_stats {
     uint32_t size;
-    int32_t active;       /* claimed and without a verdict now */
+    int32_t active; /* claimed and without a verdict now */
     int64_t claimed;
     int64_t done;
-    int64_t retried;      /* to run again later, snoozed ones too */
+    int64_t retried; /* to run again later, snoozed ones too */
     int64_t archived;
-    int64_t requeued;     /* back to the front, not counted as run */
-    int64_t lease_lost;   /* settles refused: another worker has the task */
-    int64_t stuck;        /* handlers that ignored their cancellation */
-    int64_t reclaimed;    /* taken over from dead workers */
+    int64_t requeued;   /* back to the front, not counted as run */
+    int64_t lease_lost; /* settles refused: another worker has the task */
+    int64_t stuck;      /* handlers that ignored their cancellation */
+    int64_t reclaimed;  /* taken over from dead workers */
     int64_t reconnects;
 } reeve_worker_stats;
 
@@ -160,7 +160,8 @@ REEVE_EXTERN reeve_rc reeve_worker_handle(reeve_worker *worker,
                                           reeve_handler handler, void *user,
                                           reeve_error *err);
 
-/* Starts the threads. Errors: STATE when started before. Thread: setup. */
+/* Starts the threads. Errors: STATE when started before, or when a live worker
+ * has this id; as reeve_client_open. Thread: setup. */
 REEVE_EXTERN reeve_rc reeve_worker_start(reeve_worker *worker,
                                          reeve_error *err);
 
@@ -201,9 +202,10 @@ REEVE_EXTERN reeve_rc reeve_worker_complete(reeve_worker *worker,
                                             reeve_error *err);
 
 /* The same for many, with one wake-up. Thread: any. */
-REEVE_EXTERN reeve_rc reeve_worker_complete_many(
-    reeve_worker *worker, const reeve_completion *items, size_t count,
-    reeve_error *err);
+REEVE_EXTERN reeve_rc reeve_worker_complete_many(reeve_worker *worker,
+                                                 const reeve_completion *items,
+                                                 size_t count,
+                                                 reeve_error *err);
 
 /* Manual workers: one turn of every role in the calling thread: due tasks are
  * promoted, finished ones settled, new ones claimed. *out_next_at_ms is when
@@ -223,8 +225,8 @@ REEVE_EXTERN reeve_rc reeve_delivery_read(reeve_delivery_view *out,
 
 /* enum reeve_cancel_reason, REEVE_CANCEL_NONE while the task may go on.
  * Thread: any. */
-REEVE_EXTERN int32_t reeve_delivery_cancel_reason(
-    const reeve_delivery *delivery);
+REEVE_EXTERN int32_t
+reeve_delivery_cancel_reason(const reeve_delivery *delivery);
 
 /* Memory that lives as long as the delivery; NULL when there is none.
  * Thread: one. */

@@ -230,6 +230,10 @@ reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,
     rc = broker->ops->queues(broker, add_name, &names, err);
     if (!rc)
         rc = reclaim_queues(&count, broker, worker, &names, err);
+    if (!rc) { /* it is dead: it leaves the list; a live one beats again */
+        reeve_worker_info gone = { .id = worker };
+        rc = broker->ops->beat(broker, &gone, true, err);
+    }
     reeve__buf_dispose(&names);
     reeve__shared_give(&inspector->shared);
     if (out_count)

@@ -18,7 +18,6 @@
 /* Our estimate of the server's clock may be this far ahead of it. */
 #define PROMOTE_AGAIN_NS 300000
 #define SWEEP_EVERY_MS 5000
-#define BEAT_EVERY_MS 2000
 /* After a failure a role waits this long. */
 #define FAIL_PAUSE_MS 250
 
@@ -205,7 +204,7 @@ int64_t reeve__role_beat(reeve_worker *worker, int64_t now_ns) {
         if (!may_ask(worker))
             return back_by(worker, now_ns);
         reeve__beat_send(worker, false);
-        worker->beat_by_ns = after_ms(now_ns, BEAT_EVERY_MS);
+        worker->beat_by_ns = after_ms(now_ns, REEVE__BEAT_EVERY_MS);
     }
     return worker->beat_by_ns;
 }

@@ -28,7 +28,7 @@ reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
     reeve__broker_options options = {
         .url = worker->url,
         .prefix = worker->prefix,
-        .worker = true,
+        .worker = !worker->fetch_broker, /* the first handle checks */
     };
     return worker->open_broker(out, worker->env, &options, err);
 }
@@ -166,7 +166,8 @@ static reeve_rc start_thread(reeve_worker *worker, reeve__thread *thread,
 
 static reeve_rc start_threads(reeve_worker *worker, reeve_error *err) {
     reeve_rc rc = 0;
-    (void)((rc =
+    (void)((rc = reeve__identity_check(worker, err)) ||
+           (rc =
                 reeve__worker_open_broker(&worker->tick_broker, worker, err)) ||
            (rc = reeve__worker_open_broker(&worker->control_broker, worker,
                                            err)) ||

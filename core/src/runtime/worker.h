@@ -25,6 +25,7 @@
 
 #define REEVE__WORKER_QUEUES_MAX 256
 #define REEVE__SLOW_POLL_MS 1000
+#define REEVE__BEAT_EVERY_MS 2000
 
 /* Tasks of one queue claimed together: they share a fencing token. */
 typedef struct reeve__claim {
@@ -297,6 +298,10 @@ int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns);
 int64_t reeve__role_sweep(reeve_worker *worker, int64_t now_ns);
 int64_t reeve__role_beat(reeve_worker *worker, int64_t now_ns);
 void reeve__beat_send(reeve_worker *worker, bool gone);
+
+/* --- identity.c --- */
+/* Refuses to start beside a live worker of the same id. */
+reeve_rc reeve__identity_check(reeve_worker *worker, reeve_error *err);
 
 /* --- control.c --- */
 void reeve__control_run(void *worker);
