@@ -10,12 +10,15 @@ local conn_of = require "resty.reeve.conn"
 local core = config_of.core
 local new_task, new_batch = core.task, core.batch
 local reconnect_ms = core.reconnect_ms
+local take_protocol, give_protocol = conn_of.take_protocol, conn_of.give_protocol
+local connect, greet = conn_of.connect, conn_of.greet
 local now = ngx.now
 local sleep = ngx.sleep
 local type, error = type, error
 
 -- Tasks of one operation; more are several operations of one round trip.
 local BATCH_COUNT = 1000
+local READ_BYTES = 65536
 
 local _M = {
     VERSION = core.VERSION,
@@ -92,10 +95,8 @@ local function try(config, batches, resent, by)
 end
 
 -- Sends batches, again with the same ids when a connection broke, until it is
--- done, the attempts are used up or the time is over.
-local function send(config, batches)
-    local by = now() + config.timeout_ms / 1000
-    local resent = false
+-- done, the attempts are used up or the time is over. resent: it has been tried.
+local function send(config, batches, by, resent)
     for attempt = 1, config.attempts do
         local results, ops, code, arrived = try(config, batches, resent, by)
         if results then
@@ -111,16 +112,14 @@ local function send(config, batches)
     end
 end
 
--- enqueue(type, payload, options): the task's info { id, state, due_at,
--- existing }, or nil, message, code. It is safe to call again with the same
--- options.id or options.idempotency_key.
-function _M:enqueue(task_type, payload, options)
-    local batch, err, code = new_task(task_type, payload, options)
+-- One task over the connection of a batch.
+local function send_one(config, by, resent, ...)
+    local batch, err, code = new_task(...)
     if not batch then
         return nil, err, code
     end
     local results, ops
-    results, ops, code = send(self.config, { batch })
+    results, ops, code = send(config, { batch }, by, resent)
     if not results then
         return nil, ops, code
     end
@@ -133,6 +132,103 @@ function _M:enqueue(task_type, payload, options)
         return nil, info.message, info.code
     end
     return info
+end
+
+-- Waits for the answer to the one task that was sent: its info; nil, message,
+-- code, whether it was answered at all.
+local function receive_one(sock, protocol)
+    local info, err, code, answered
+    repeat
+        local bytes = sock:receiveany(READ_BYTES)
+        if not bytes then
+            return nil
+        end
+        info, err, code, answered = protocol:finish_task(bytes)
+        local more = info == false and protocol:output()
+        if more and not sock:send(more) then
+            return nil
+        end
+    until info ~= false
+    return info, err, code, answered
+end
+
+-- Sends out over sock. The first value is false when it has to be tried again;
+-- else the answer follows.
+local function exchange_one(config, sock, protocol, out)
+    if sock:send(out) then
+        local info, err, code, answered = receive_one(sock, protocol)
+        if info or (answered and not is_passing(code)) then
+            sock:setkeepalive(config.idle_ms, config.pool_size)
+            give_protocol(config, protocol)
+            return true, info, err, code
+        end
+    end
+    sock:close()
+    protocol:reset()
+    give_protocol(config, protocol)
+    return false
+end
+
+-- Connects for a task that is ready to be sent as out: sock and out; or nil,
+-- message, code. A new connection has to say hello first, so the task is
+-- submitted once more.
+local function connect_one(config, by, protocol, out, ...)
+    local sock, reused, code = connect(config, by)
+    if not sock then
+        protocol:reset()
+        give_protocol(config, protocol)
+        return nil, reused, code
+    end
+    if reused then
+        return sock, out
+    end
+    protocol:reset()
+    local conn, err
+    conn, err, code = greet(config, sock, protocol)
+    if not conn then
+        return nil, err, code
+    end
+    return sock, (protocol:submit_task(...))
+end
+
+-- enqueue(type, payload, options): the task's info { id, state, due_at,
+-- existing }, or nil, message, code. It is safe to call again with the same
+-- options.id or options.idempotency_key.
+--
+-- The straight way is a pooled connection that works: no table is made for it
+-- but the info. Whatever else happens is left to send_one.
+function _M:enqueue(task_type, payload, options)
+    local config = self.config
+    local protocol, err, code = take_protocol(config)
+    if not protocol then
+        return nil, err, code
+    end
+    local by = now() + config.timeout_ms / 1000
+    local out, id
+    out, id, code = protocol:submit_task(task_type, payload, options)
+    if not out then
+        give_protocol(config, protocol)
+        if out == nil then
+            return nil, id, code
+        end
+        return send_one(config, by, false, task_type, payload, options)
+    end
+    local sock
+    sock, out, code = connect_one(config, by, protocol, out, task_type, payload,
+        options, id)
+    if sock then
+        local done, info
+        done, info, err, code = exchange_one(config, sock, protocol, out)
+        if done then
+            return info, err, code
+        end
+    elseif not is_passing(code) then
+        return nil, out, code
+    end
+    if conn_of.now() >= by then
+        return nil, "redis at " .. config.label .. ": timeout", "timeout"
+    end
+    return send_one(config, by, sock ~= nil, task_type, payload, options, id)
 end
 
 local function prepare(items)
@@ -188,7 +284,8 @@ function _M:enqueue_many(items)
         return nil, err, code
     end
     local results, ops
-    results, ops, code = send(self.config, batches)
+    results, ops, code = send(self.config, batches,
+        now() + self.config.timeout_ms / 1000, false)
     if not results then
         if code ~= "network" and code ~= "timeout" then
             return nil, ops, code

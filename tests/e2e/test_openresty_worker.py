@@ -153,7 +153,8 @@ def test_outcomes(tmp_path: Path, redis: RedisServer, app: App) -> None:
         assert fails.error == "Failure: no luck"
         assert len(fails.history) == 3
         raises = finished(app, send(app, "raises"))
-        assert raises.error is not None and raises.error.startswith("LuaError: ")
+        assert raises.error is not None
+        assert raises.error.startswith("LuaError: ")
         assert "broken" in raises.error
         assert "stack traceback" in raises.history[-1].traceback
         fatal = finished(app, send(app, "fatal"))
@@ -168,7 +169,8 @@ def test_outcomes(tmp_path: Path, redis: RedisServer, app: App) -> None:
         nobody = finished(app, send(app, "nobody knows me"[:6]))
         assert nobody.error == "NoHandler: no handler for type 'nobody'"
         missing = finished(app, send(app, "missing"))
-        assert missing.error is not None and "no.such.module" in missing.error
+        assert missing.error is not None
+        assert "no.such.module" in missing.error
         assert "[alert]" not in nginx.log()
 
 
@@ -406,6 +408,7 @@ def test_reloads_under_load(tmp_path: Path, redis: RedisServer, app: App) -> Non
         assert (queue.backlog, queue.done_total, queue.failed_total) == (0, TASKS, 0)
         assert "Non-2xx" not in report
         log = nginx.log()
-        assert "[alert]" not in log and "LEASE_LOST" not in log
+        assert "[alert]" not in log
+        assert "LEASE_LOST" not in log
         assert "took over" not in log
         assert log.count("(SIGHUP) received") == RELOADS

@@ -8,7 +8,52 @@
 #include "sansio.h"
 
 #define TYPE "reeve.batch"
+#define ENV_TYPE "reeve.env"
 #define COUNT_MAX 4096
+
+/* ---- the environment of ids ----------------------------------------------- */
+
+typedef struct env_holder {
+    reeve_env *env;
+} env_holder;
+
+reeve_env *reeve_lua_id_env(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, ENV_TYPE ".ids");
+    const env_holder *holder = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return holder ? holder->env : NULL;
+}
+
+static int env_gc(lua_State *L) {
+    env_holder *holder = luaL_checkudata(L, 1, ENV_TYPE);
+    reeve_env_free(holder->env);
+    holder->env = NULL;
+    return 0;
+}
+
+/* The random digits of an id of the process: 62 bits of the system's. */
+static uint64_t random_seed(void) {
+    char id[REEVE_ID_TEXT_BYTES];
+    char digits[17] = "";
+    reeve_id_new(id, NULL);
+    memcpy(digits, id + 19, 4);
+    memcpy(digits + 4, id + 24, 12);
+    return strtoull(digits, NULL, 16) | 1;
+}
+
+static void open_env(lua_State *L) {
+    env_holder *holder = reeve_lua_newuserdata(L, sizeof *holder);
+    holder->env = NULL;
+    reeve_lua_new_type(L, ENV_TYPE, NULL, env_gc);
+    luaL_getmetatable(L, ENV_TYPE);
+    lua_setmetatable(L, -2);
+    reeve_env_options options = REEVE_ENV_OPTIONS_INIT;
+    options.random_seed = random_seed();
+    (void)reeve_env_new(&holder->env, &options, NULL);
+    lua_setfield(L, LUA_REGISTRYINDEX, ENV_TYPE ".ids");
+}
+
+/* ---- batches --------------------------------------------------------------- */
 
 reeve_lua_batch *reeve_lua_check_batch(lua_State *L, int index) {
     return luaL_checkudata(L, index, TYPE);
@@ -42,14 +87,14 @@ static reeve_lua_batch *push_batch(lua_State *L, size_t count) {
 
 /* Item i from the values at type, payload and options; false: message pushed. */
 static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
-                      int anchor, int type, reeve_rc *code) {
+                      int anchor, int type, reeve_env *env, reeve_rc *code) {
     reeve_lua_task *task = &batch->items[i].task;
     if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1, type + 2))
         return false;
     reeve_enqueue_args *args = &batch->args[i];
     *args = task->args;
     if (args->id.size == 0) {
-        reeve_id_new(batch->items[i].id, NULL);
+        reeve_id_new(batch->items[i].id, env);
         args->id = reeve_bytes_of(batch->items[i].id);
     }
     if (task->expires_ms > 0)
@@ -57,18 +102,22 @@ static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
     return true;
 }
 
-/* task(type, payload, options): a batch of one. */
+/* task(type, payload, options, id): a batch of one; id, if given, is its id. */
 static int task(lua_State *L) {
-    lua_settop(L, 3);
-    reeve_lua_batch *batch = push_batch(L, 1);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, 5, 1);
-    lua_pushvalue(L, 3);
-    lua_rawseti(L, 5, 2);
-    reeve_rc code;
-    if (!read_item(L, batch, 0, 5, 1, &code))
-        return reeve_lua_failf(L, code, "%s", lua_tostring(L, -1));
     lua_settop(L, 4);
+    reeve_lua_batch *batch = push_batch(L, 1);
+    for (int i = 1; i <= 4; i++) {
+        if (lua_isnil(L, i))
+            continue;
+        lua_pushvalue(L, i);
+        lua_rawseti(L, 6, (int)lua_rawlen(L, 6) + 1);
+    }
+    reeve_rc code;
+    if (!read_item(L, batch, 0, 6, 1, reeve_lua_id_env(L), &code))
+        return reeve_lua_failf(L, code, "%s", lua_tostring(L, -1));
+    if (lua_type(L, 4) == LUA_TSTRING)
+        batch->args[0].id = reeve_lua_bytes(L, 4);
+    lua_settop(L, 5);
     return 1;
 }
 
@@ -102,11 +151,12 @@ static int batch_new(lua_State *L) {
                                (long long)count, COUNT_MAX);
     lua_settop(L, 3);
     reeve_lua_batch *batch = push_batch(L, (size_t)count);
+    reeve_env *env = reeve_lua_id_env(L);
     luaL_checkstack(L, 16, "batch");
     for (int i = 0; i < (int)count; i++) {
         reeve_rc code;
         push_item(L, (int)first + i, 5);
-        if (!read_item(L, batch, (size_t)i, 5, 6, &code))
+        if (!read_item(L, batch, (size_t)i, 5, 6, env, &code))
             return reeve_lua_failf(L, code, "item %d: %s", (int)first + i,
                                    lua_tostring(L, -1));
         lua_settop(L, 5);
@@ -144,6 +194,7 @@ void reeve_lua_open_batch(lua_State *L) {
     static const luaL_Reg list[] = { { "task", task },
                                      { "batch", batch_new },
                                      { NULL, NULL } };
+    open_env(L);
     reeve_lua_new_type(L, TYPE, methods, batch_gc);
     reeve_lua_register(L, list);
 }

@@ -118,8 +118,15 @@ static bool add_string(json_writer *writer, reeve_bytes text) {
 
 static bool add_integer(json_writer *writer, int64_t value) {
     char text[24];
-    int size = snprintf(text, sizeof text, "%lld", (long long)value);
-    return add(writer, text, (size_t)size);
+    char *at = text + sizeof text;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0)
+        *--at = '-';
+    return add(writer, at, (size_t)(text + sizeof text - at));
 }
 
 /* The fewest digits that read back as the same number. */

@@ -134,6 +134,45 @@ static int enqueue(lua_State *L) {
     return submitted(L, rc, op, &err);
 }
 
+/* submit_task(type, payload, options, id, resent): one task without a batch: the
+ * bytes to send and its id; false when it needs the server's clock, which is not
+ * known yet; or nil, message, code. */
+static int submit_task(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    lua_settop(L, 6);
+    lua_newtable(L);
+    reeve_lua_task task;
+    reeve_rc rc;
+    if (!reeve_lua_read_task(L, &task, &rc, 7, 2, 3, 4))
+        return reeve_lua_failf(L, rc, "%s", lua_tostring(L, -1));
+    char id[REEVE_ID_TEXT_BYTES];
+    if (lua_type(L, 5) == LUA_TSTRING) {
+        task.args.id = reeve_lua_bytes(L, 5);
+    } else if (task.args.id.size == 0) {
+        reeve_id_new(id, reeve_lua_id_env(L));
+        task.args.id = reeve_bytes_of(id);
+    }
+    if (task.expires_ms > 0) {
+        int64_t now_at_ms = reeve_protocol_now(protocol);
+        if (now_at_ms == 0) {
+            lua_pushboolean(L, 0);
+            return 1;
+        }
+        task.args.deadline_at_ms = now_at_ms + task.expires_ms;
+    }
+    uint64_t op;
+    reeve_error err;
+    rc = reeve_protocol_enqueue(&op, protocol, &task.args, 1,
+                                lua_toboolean(L, 6) != 0, &err);
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, &err);
+    reeve_bytes out = reeve_protocol_output(protocol);
+    lua_pushlstring(L, out.data, out.size);
+    reeve_protocol_sent(protocol, out.size);
+    reeve_lua_push_bytes(L, task.args.id);
+    return 2;
+}
+
 /* The verdict of the job at index, marked as its token's last when it is. */
 static void take_settle(lua_State *L, reeve_protocol_settle *out, int index) {
     reeve_lua_job *job = reeve_lua_check_job(L, index);
@@ -478,17 +517,56 @@ static int next_result(lua_State *L) {
     return 1;
 }
 
+/* finish_task(bytes): what submit_task's task came to: its info; false when more
+ * has to come (or to be sent); or nil, message, code and, when it was answered
+ * all the same, true. */
+static int finish_task(lua_State *L) {
+    reeve_protocol *protocol = check_protocol(L);
+    const reeve_protocol_result *result;
+    reeve_error err;
+    reeve_rc rc = reeve_protocol_feed(protocol, check_bytes(L, 2), &err);
+    if (!rc)
+        rc = reeve_protocol_next(&result, protocol, &err);
+    if (rc < 0)
+        return reeve_lua_fail(L, rc, &err);
+    if (!result) {
+        lua_pushboolean(L, 0);
+        return 1;
+    }
+    if (result->code == 0 && result->enqueued[0].code == 0) {
+        reeve_lua_push_enqueued(L, &result->enqueued[0]);
+        return 1;
+    }
+    rc = result->code ? result->code : result->enqueued[0].code;
+    lua_pushnil(L);
+    lua_pushstring(L, result->code ? result->message : reeve_code_text(rc));
+    lua_pushstring(L, reeve_code_slug(rc));
+    lua_pushboolean(L, 1);
+    return 4;
+}
+
 void reeve_lua_open_protocol(lua_State *L) {
     static const luaL_Reg methods[] = {
-        { "hello", hello },       { "enqueue", enqueue },
-        { "turn", turn },         { "extend", extend },
-        { "promote", promote },   { "reclaim", reclaim },
-        { "wait", wait_bell },    { "ring", ring },
-        { "sweep", sweep },       { "beat", beat },
-        { "output", output },     { "feed", feed },
-        { "next", next_result },  { "pending", pending },
-        { "now", now },           { "reset", reset },
-        { "close", protocol_gc }, { NULL, NULL },
+        { "submit_task", submit_task },
+        { "finish_task", finish_task },
+        { "hello", hello },
+        { "enqueue", enqueue },
+        { "turn", turn },
+        { "extend", extend },
+        { "promote", promote },
+        { "reclaim", reclaim },
+        { "wait", wait_bell },
+        { "ring", ring },
+        { "sweep", sweep },
+        { "beat", beat },
+        { "output", output },
+        { "feed", feed },
+        { "next", next_result },
+        { "pending", pending },
+        { "now", now },
+        { "reset", reset },
+        { "close", protocol_gc },
+        { NULL, NULL },
     };
     reeve_lua_new_type(L, TYPE, methods, protocol_gc);
     lua_pushcfunction(L, protocol_new);

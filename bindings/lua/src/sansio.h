@@ -41,6 +41,11 @@ typedef struct reeve_lua_job {
 } reeve_lua_job;
 
 /* batch.c */
+
+/* The environment of this Lua state's ids: its random numbers cost no call of
+ * the system, and a fork keeps them apart. NULL (the process's) without
+ * memory. */
+reeve_env *reeve_lua_id_env(lua_State *L);
 void reeve_lua_open_batch(lua_State *L);
 /* The batch at index; raises when it is none. */
 reeve_lua_batch *reeve_lua_check_batch(lua_State *L, int index);

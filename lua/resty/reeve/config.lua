@@ -137,7 +137,7 @@ function _M.new(options, more, what)
         url = url,
         label = url.label,
         address = url.path and "unix:" .. url.path or url.host,
-        port = url.port,
+        port = not url.path and url.port or nil,
         tls_name = url.tls_server_name or url.host,
         timeout_ms = timeout_ms,
         connect_ms = math.min(connect_ms, timeout_ms),
@@ -149,6 +149,7 @@ function _M.new(options, more, what)
             pool_size = given.pool_size,
             backlog = given.backlog,
         },
+        no_pool = { pool = name .. " alone" }, -- nothing is ever put there
         protocol = {
             database = url.database,
             prefix = given.prefix,

@@ -25,7 +25,8 @@ local function fail(config, err)
     return nil, "redis at " .. config.label .. ": " .. tostring(err), code
 end
 
-local function take_protocol(config)
+-- A protocol object that nobody uses; nil, message, code without memory.
+function _M.take_protocol(config)
     local free = config.free
     local count = #free
     if count > 0 then
@@ -34,6 +35,15 @@ local function take_protocol(config)
         return protocol
     end
     return new_protocol(config.protocol)
+end
+
+-- Gives it back; nothing of it may be under way.
+function _M.give_protocol(config, protocol)
+    local free = config.free
+    local count = #free
+    if count < config.pool_size then
+        free[count + 1] = protocol
+    end
 end
 
 -- Milliseconds until a point of ngx.now(), at least 1.
@@ -56,10 +66,8 @@ local function handshake(self)
     return self:call(self.protocol:hello())
 end
 
--- A connection whose Redis knows us: from the pool, or a new one. by is the
--- point of ngx.now() at which everything must have ended. alone: not from the
--- pool and not back into it.
-function _M.open(config, by, alone)
+-- A connected socket and whether it is from the pool: Redis knows us there.
+function _M.connect(config, by, alone)
     local allowed, sock = pcall(tcp)
     if not allowed then
         return nil, "there are no cosockets in this phase of nginx: "
@@ -70,35 +78,51 @@ function _M.open(config, by, alone)
     sock:settimeouts(connect_ms < read_ms and connect_ms or read_ms, read_ms,
         read_ms)
     local good, err
-    local pool = not alone and config.pool or { pool = config.pool.pool .. " alone" }
-    if config.url.path then
-        good, err = sock:connect(config.address, pool)
-    else
+    local pool = alone and config.no_pool or config.pool
+    if config.port then
         good, err = sock:connect(config.address, config.port, pool)
+    else
+        good, err = sock:connect(config.address, pool)
     end
     if not good then
         return fail(config, err)
     end
-    local protocol, message, code = take_protocol(config)
-    if not protocol then
-        sock:close()
-        return nil, message, code
-    end
+    return sock, sock:getreusedtimes() > 0
+end
+
+-- Makes a connection of a socket and a protocol object; a new one says hello.
+function _M.greet(config, sock, protocol, reused)
     local self = setmetatable({
         config = config,
         sock = sock,
         protocol = protocol,
-        reused = sock:getreusedtimes() > 0,
     }, mt)
-    if self.reused then
+    if reused then
         return self
     end
-    good, message, code = handshake(self)
+    local good, message, code = handshake(self)
     if not good then
         self:close()
         return nil, message, code
     end
     return self
+end
+
+-- A connection whose Redis knows us: from the pool, or a new one. by is the
+-- point of ngx.now() at which everything must have ended. alone: not from the
+-- pool and not back into it.
+function _M.open(config, by, alone)
+    local sock, reused, code = _M.connect(config, by, alone)
+    if not sock then
+        return nil, reused, code
+    end
+    local protocol, message
+    protocol, message, code = _M.take_protocol(config)
+    if not protocol then
+        sock:close()
+        return nil, message, code
+    end
+    return _M.greet(config, sock, protocol, reused)
 end
 
 -- Sends what was submitted and waits until everything is answered: a table of
@@ -163,15 +187,12 @@ end
 -- Gives the connection to the pool; everything must have been answered.
 function _M:keep()
     local config = self.config
-    local good = self.sock:setkeepalive(config.idle_ms, config.pool_size)
-    local free = config.free
-    if good and #free < config.pool_size then
-        free[#free + 1] = self.protocol
-    end
+    self.sock:setkeepalive(config.idle_ms, config.pool_size)
+    _M.give_protocol(config, self.protocol)
     self.protocol = nil
 end
 
--- Whether something of ours is still to be answered.
+-- Whether everything of ours is answered.
 function _M:is_clean()
     return self.protocol:pending() == 0
 end
@@ -180,8 +201,8 @@ function _M:close()
     local protocol, config = self.protocol, self.config
     self.protocol = nil
     self.sock:close()
-    if protocol and protocol:reset() and #config.free < config.pool_size then
-        config.free[#config.free + 1] = protocol
+    if protocol and protocol:reset() then
+        _M.give_protocol(config, protocol)
     end
 end
 
