@@ -11,3 +11,4 @@ files["lua/resty"] = {
 }
 files["tests/lua/**/*_spec.lua"] = { std = "+busted" }
 files["tests/lua/nginx"] = { std = "+ngx_lua", globals = { "ngx" } }
+files["tests/lua"] = { max_line_length = 120 }

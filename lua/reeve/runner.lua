@@ -108,10 +108,13 @@ end
 --- What a handler returned, as kind, delay_ms, value, type, message, trace.
 local function judge(ok, value, why, error_type)
   if not ok then
+    -- Without memory or stack on_error was not called, or failed itself.
+    local message = failure.message or tostring(value)
+    local kind = failure.type or message == "not enough memory"
+      and "MemoryError" or "LuaError"
     local trace = failure.trace
     failure.trace = nil
-    return RETRY, 0, nil, failure.type or "MemoryError",
-      failure.message or tostring(value), trace
+    return RETRY, 0, nil, kind, message, trace
   end
   if said and (value == nil or value == said) then
     return said[1], said[2], nil, said[3], said[4]

@@ -31,8 +31,9 @@ end
 -- ended with 0. Its errors go to its output.
 function util.run_script(name, ...)
   local words = { util.interpreter, ("%s/lua/scripts/%s.lua"):format(tests, name), ... }
-  for i, word in ipairs(words) do words[i] = "'" .. word .. "'" end
-  local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1; echo \"exit $?\""))
+  for i, word in ipairs(words) do words[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
+  local line = "timeout -k 5 60 " .. table.concat(words, " ")
+  local pipe = assert(io.popen(line .. " 2>&1; echo \"exit $?\""))
   local output = pipe:read "*a"
   pipe:close()
   local text, code = output:match "^(.*)exit (%d+)\n$"
