@@ -110,6 +110,7 @@ void reeve_lua_push_task(lua_State *L, const reeve_task_info *info) {
     if (info->has_result)
         set_json(L, "result", info->result);
     set_text(L, "reason", info->reason);
+    set_text(L, "worker", info->worker);
     reeve_lua_set_int(L, "priority", info->priority);
     reeve_lua_set_int(L, "failures", info->attempts);
     reeve_lua_set_int(L, "crashes", info->crashes);
