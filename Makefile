@@ -26,17 +26,23 @@ define build
 @cmake --build $(1) -j $(JOBS)
 endef
 
-.PHONY: help demo test lint bench wheel install fuzz asan tsan valgrind \
+.PHONY: help demo demo-openresty test lint bench wheel install fuzz asan tsan valgrind \
 	prove provesan build python abi clean setup
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 demo: python ## see it work: a worker, tasks, a crash, a retry
 	$(PY) -m reeve demo
 
+demo-openresty: python ## nginx enqueues over HTTP; nginx and Python work
+	@tools/setup.sh nginx
+	$(call build,$(BUILD),-DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g")
+	@$(PY) docs/examples/openresty/demo.py --build $(BUILD)
+
 test: build python ## run every suite; the last line is "N passed, N failed"
-	@tools/setup.sh test
+	@tools/setup.sh test nginx
 	@$(PY) tests/run.py --build $(BUILD) $(T)
 
 lint: build $(VENV)/.dev ## check floors, sizes, ABI, headers, layout, types

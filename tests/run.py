@@ -190,7 +190,8 @@ def python_suite(tally: Tally, plan: Plan) -> None:
         start = time.monotonic()
         code: int | None
         try:
-            done = subprocess.run(command, cwd=ROOT, timeout=PYTEST_TIMEOUT_S)
+            env = {**os.environ, "REEVE_BUILD_DIR": str(plan.build)}
+            done = subprocess.run(command, cwd=ROOT, env=env, timeout=PYTEST_TIMEOUT_S)
             code = done.returncode
         except subprocess.TimeoutExpired:
             code = None

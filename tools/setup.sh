@@ -4,7 +4,7 @@
 # name, so tools that came another way count too. Installs only what is missing,
 # with sudo only when not root.
 #
-#   tools/setup.sh SET…      sets: build, test, fuzz, valgrind
+#   tools/setup.sh SET…      sets: build, test, nginx, fuzz, valgrind
 set -eu
 
 missing=""
@@ -24,8 +24,21 @@ python_header() {
 sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
 
+# nginx with Lua: Debian's module, or an nginx that has it built in.
+nginx_lua() {
+    [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] ||
+        nginx -V 2>&1 | grep -q lua
+}
+PATH=$PATH:/usr/sbin:/sbin
+
 for set in "$@"; do
     case $set in
+    nginx)
+        need nginx has nginx
+        need libnginx-mod-http-lua nginx_lua
+        need redis-server has redis-server
+        need wrk has wrk
+        ;;
     build)
         need build-essential toolchain
         need cmake has cmake

@@ -104,6 +104,7 @@ void reeve_protocol_free(reeve_protocol *protocol) {
     }
     reeve_env *env = protocol->env;
     jobs_free(protocol);
+    reeve__free(env, protocol->spare);
     reeve__engine_dispose(&protocol->engine);
     char *password = protocol->strings[STRING_PASSWORD];
     if (password) {
@@ -181,11 +182,14 @@ int64_t reeve_protocol_now(const reeve_protocol *protocol) {
 
 reeve_rc reeve__job_new(reeve__job **out, reeve_protocol *protocol,
                         int32_t kind, reeve_error *err) {
-    reeve__job *job = reeve__calloc(protocol->env, 1, sizeof(*job));
+    reeve__job *job = protocol->spare;
+    protocol->spare = NULL;
+    job = job ? job : reeve__alloc(protocol->env, sizeof(*job));
     *out = job;
     if (!job) {
         return reeve__fail_nomem(err);
     }
+    memset(job, 0, sizeof(*job));
     job->kind = kind;
     reeve__buf_init(&job->rows, protocol->env);
     return REEVE_OK;
@@ -230,7 +234,11 @@ void reeve__job_free(reeve_protocol *protocol, reeve__job *job) {
     reeve__free(env, job->enqueued);
     reeve__free(env, job->codes);
     reeve__buf_dispose(&job->rows);
-    reeve__free(env, job);
+    if (protocol->spare) {
+        reeve__free(env, job);
+    } else {
+        protocol->spare = job; /* the next one needs the same */
+    }
 }
 
 void reeve__job_start(uint64_t *out_op, reeve_protocol *protocol,
@@ -244,6 +252,9 @@ void reeve__job_start(uint64_t *out_op, reeve_protocol *protocol,
 
 bool reeve__job_keep(reeve_protocol *protocol, reeve__job *job,
                      reeve_bytes *bytes) {
+    if (bytes->size == 0) {
+        return true; /* nobody looks at its data */
+    }
     reeve__kept *kept =
         reeve__alloc(protocol->env, sizeof(*kept) + bytes->size + 1);
     if (!kept) {
@@ -251,9 +262,7 @@ bool reeve__job_keep(reeve_protocol *protocol, reeve__job *job,
     }
     kept->next = job->kept;
     job->kept = kept;
-    if (bytes->size > 0) {
-        memcpy(kept->data, bytes->data, bytes->size);
-    }
+    memcpy(kept->data, bytes->data, bytes->size);
     kept->data[bytes->size] = '\0';
     bytes->data = kept->data;
     return true;

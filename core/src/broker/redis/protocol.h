@@ -54,6 +54,7 @@ struct reeve_protocol {
     reeve__job **last;
     size_t pending;
     reeve__job *taken;
+    reeve__job *spare; /* memory for the next one, or NULL */
 };
 
 /* New job, not yet in the list. Errors: NOMEM. */
