@@ -55,3 +55,27 @@ endforeach()
 install(PROGRAMS ${CMAKE_CURRENT_SOURCE_DIR}/bin/reeve-lua
         DESTINATION ${CMAKE_INSTALL_BINDIR}
         COMPONENT lua)
+
+# tests/lua/test_*.c embed a Lua of their own and load the module as others do.
+if(REEVE_TESTS)
+    pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
+    pkg_check_modules(LUA54_LIBRARY REQUIRED IMPORTED_TARGET lua5.4>=5.4)
+    enable_testing()
+    file(GLOB sources CONFIGURE_DEPENDS
+         ${CMAKE_CURRENT_SOURCE_DIR}/tests/lua/test_*.c)
+    foreach(source IN LISTS sources)
+        get_filename_component(name ${source} NAME_WE)
+        add_executable(${name} ${source})
+        target_compile_definitions(
+            ${name}
+            PRIVATE REEVE_LUA_MODULES="${CMAKE_CURRENT_BINARY_DIR}/lua/5.4")
+        target_link_libraries(${name} PRIVATE reeve_warnings PkgConfig::CMOCKA
+                                              PkgConfig::LUA54_LIBRARY)
+        set_target_properties(
+            ${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                               ${CMAKE_CURRENT_BINARY_DIR}/tests)
+        add_dependencies(${name} reeve_lua54)
+        add_test(NAME ${name} COMMAND ${name})
+        set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+    endforeach()
+endif()
