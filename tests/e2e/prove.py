@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from proof import kills, order, outages, punctual, sharing, strangers, supervised  # noqa: E402
+from proof import kills, lua, order, outages, punctual, sharing, strangers, supervised  # noqa: E402
 from proof.stage import ROOT, Check, Stage  # noqa: E402
 
 BOTH = ("redis", "sqlite")
@@ -55,6 +55,9 @@ ITEMS: dict[str, Item] = {
     "fencing": Item(kills.fencing, 10, 1),
     "takeover": Item(kills.takeover, 20, 1),
     "reclaimed": Item(kills.reclaimed, 20, 1),
+    "lua-kills": Item(lua.lua_kills, 20, 1),
+    "lua-terms": Item(lua.lua_terms, 10, 1),
+    "lua-crashes": Item(lua.lua_crashes, 10, 1, REDIS),
     "supervised": Item(supervised.supervised, 20, 1),
     "crashes": Item(outages.crashes, 20, 1, REDIS),
     "idle": Item(outages.idle, 10, 1, REDIS),
