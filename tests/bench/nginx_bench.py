@@ -176,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["REEVE_BUILD_DIR"] = str(args.build.resolve())
     with tempfile.TemporaryDirectory() as scratch:
-        os.chmod(scratch, 0o755)
+        Path(scratch).chmod(0o755)
         measure_cost(args, Path(scratch))
         measure_latency(args, Path(scratch))
         measure_worker(args, Path(scratch))
