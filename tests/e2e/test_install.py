@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(900)
 
 CXX_PROGRAM = """
 #include <reeve.h>
+#include <reeve/sys/job.h>
 #include <reeve/sys/protocol.h>
 #include <iostream>
 
