@@ -11,7 +11,7 @@ local core = config_of.core
 local new_task, new_batch = core.task, core.batch
 local reconnect_ms = core.reconnect_ms
 local take_protocol, give_protocol = conn_of.take_protocol, conn_of.give_protocol
-local connect, greet = conn_of.connect, conn_of.greet
+local connect, greet, fail = conn_of.connect, conn_of.greet, conn_of.fail
 local now = ngx.now
 local sleep = ngx.sleep
 local type, error = type, error
@@ -95,9 +95,10 @@ local function try(config, batches, resent, by)
 end
 
 -- Sends batches, again with the same ids when a connection broke, until it is
--- done, the attempts are used up or the time is over. resent: it has been tried.
-local function send(config, batches, by, resent)
-    for attempt = 1, config.attempts do
+-- done, the attempts are used up or the time is over. first is 2 when one was
+-- made before, resent when the tasks may have arrived.
+local function send(config, batches, by, first, resent)
+    for attempt = first, config.attempts do
         local results, ops, code, arrived = try(config, batches, resent, by)
         if results then
             return results, ops
@@ -113,13 +114,13 @@ local function send(config, batches, by, resent)
 end
 
 -- One task over the connection of a batch.
-local function send_one(config, by, resent, ...)
+local function send_one(config, by, first, resent, ...)
     local batch, err, code = new_task(...)
     if not batch then
         return nil, err, code
     end
     local results, ops
-    results, ops, code = send(config, { batch }, by, resent)
+    results, ops, code = send(config, { batch }, by, first, resent)
     if not results then
         return nil, ops, code
     end
@@ -134,39 +135,41 @@ local function send_one(config, by, resent, ...)
     return info
 end
 
--- Waits for the answer to the one task that was sent: its info; nil, message,
+-- Sends out and waits for the answer to its one task: the info; nil, message,
 -- code, whether it was answered at all.
-local function receive_one(sock, protocol)
+local function talk(config, sock, protocol, out)
     local info, err, code, answered
     repeat
-        local bytes = sock:receiveany(READ_BYTES)
-        if not bytes then
-            return nil
+        local good
+        if out then
+            good, err = sock:send(out)
+            if not good then
+                return fail(config, err)
+            end
         end
-        info, err, code, answered = protocol:finish_task(bytes)
-        local more = info == false and protocol:output()
-        if more and not sock:send(more) then
-            return nil
+        good, err = sock:receiveany(READ_BYTES)
+        if not good then
+            return fail(config, err)
         end
+        info, err, code, answered = protocol:finish_task(good)
+        out = info == false and protocol:output()
     until info ~= false
     return info, err, code, answered
 end
 
--- Sends out over sock. The first value is false when it has to be tried again;
--- else the answer follows.
+-- talk, and then the socket and the protocol object go where they belong. The
+-- first value says whether that was the answer.
 local function exchange_one(config, sock, protocol, out)
-    if sock:send(out) then
-        local info, err, code, answered = receive_one(sock, protocol)
-        if info or (answered and not is_passing(code)) then
-            sock:setkeepalive(config.idle_ms, config.pool_size)
-            give_protocol(config, protocol)
-            return true, info, err, code
-        end
+    local info, err, code, answered = talk(config, sock, protocol, out)
+    local done = info or (answered and not is_passing(code))
+    if done then
+        sock:setkeepalive(config.idle_ms, config.pool_size)
+    else
+        sock:close()
+        protocol:reset()
     end
-    sock:close()
-    protocol:reset()
     give_protocol(config, protocol)
-    return false
+    return done, info, err, code
 end
 
 -- Connects for a task that is ready to be sent as out: sock and out; or nil,
@@ -174,15 +177,14 @@ end
 -- submitted once more.
 local function connect_one(config, by, protocol, out, ...)
     local sock, reused, code = connect(config, by)
-    if not sock then
-        protocol:reset()
-        give_protocol(config, protocol)
-        return nil, reused, code
-    end
-    if reused then
+    if sock and reused then
         return sock, out
     end
     protocol:reset()
+    if not sock then
+        give_protocol(config, protocol)
+        return nil, reused, code
+    end
     local conn, err
     conn, err, code = greet(config, sock, protocol)
     if not conn then
@@ -211,24 +213,21 @@ function _M:enqueue(task_type, payload, options)
         if out == nil then
             return nil, id, code
         end
-        return send_one(config, by, false, task_type, payload, options)
+        return send_one(config, by, 1, false, task_type, payload, options)
     end
-    local sock
+    local sock, done, info
     sock, out, code = connect_one(config, by, protocol, out, task_type, payload,
         options, id)
     if sock then
-        local done, info
         done, info, err, code = exchange_one(config, sock, protocol, out)
-        if done then
-            return info, err, code
-        end
-    elseif not is_passing(code) then
-        return nil, out, code
+    else
+        err = out
     end
-    if conn_of.now() >= by then
-        return nil, "redis at " .. config.label .. ": timeout", "timeout"
+    if done or not is_passing(code) or config.attempts == 1
+        or conn_of.now() >= by then
+        return info, err, code
     end
-    return send_one(config, by, sock ~= nil, task_type, payload, options, id)
+    return send_one(config, by, 2, sock ~= nil, task_type, payload, options, id)
 end
 
 local function prepare(items)
@@ -285,7 +284,7 @@ function _M:enqueue_many(items)
     end
     local results, ops
     results, ops, code = send(self.config, batches,
-        now() + self.config.timeout_ms / 1000, false)
+        now() + self.config.timeout_ms / 1000, 1, false)
     if not results then
         if code ~= "network" and code ~= "timeout" then
             return nil, ops, code

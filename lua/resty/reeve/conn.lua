@@ -25,6 +25,8 @@ local function fail(config, err)
     return nil, "redis at " .. config.label .. ": " .. tostring(err), code
 end
 
+_M.fail = fail
+
 -- A protocol object that nobody uses; nil, message, code without memory.
 function _M.take_protocol(config)
     local free = config.free
