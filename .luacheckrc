@@ -11,4 +11,6 @@ files["lua/resty"] = {
 }
 files["tests/lua/**/*_spec.lua"] = { std = "+busted" }
 files["tests/lua/nginx"] = { std = "+ngx_lua", globals = { "ngx" } }
+files["tests/bench/*.lua"] = { std = "+ngx_lua", globals = { "ngx" } }
+files["docs/examples/openresty"] = { std = "+ngx_lua", globals = { "ngx" } }
 files["tests/lua"] = { max_line_length = 120 }
