@@ -213,11 +213,10 @@ describe("protocol", function()
     local picker, quotas = assert(core.picker { 6, 3, 1 }), {}
     assert.equal(20, picker:plan(20, quotas))
     assert.same({ 12, 6, 2 }, quotas)
-    picker:book { 0, 0, 0 }
-    assert.equal(0, picker:plan(20, quotas))
+    picker:book { 12, 6, 2 }
     picker:wake(2)
-    assert.equal(20, picker:plan(20, quotas))
-    assert.same({ 0, 20, 0 }, quotas)
+    assert.equal(10, picker:plan(10, quotas))
+    assert.same({ 6, 3, 1 }, quotas)
     assert.equal("invalid", select(3, core.picker {}))
   end)
 
