@@ -290,6 +290,16 @@ static void a_batch_is_refused_as_a_whole(void **state) {
     assert_int_equal(command("EXISTS %tasks %ranked %pending"), 0);
 }
 
+static void a_sweep_finds_its_place_again(void **state) {
+    (void)state;
+    size_t removed;
+    reeve_error err;
+    command("HSET %meta scan x");
+    check(broker->ops->sweep(broker, reeve_bytes_of("mail"), 9, &removed, &err),
+          &err);
+    assert_int_equal(removed, 0);
+}
+
 /* Who empties the server must not hide the queues that come after. */
 static void an_emptied_directory_is_filled_again(void **state) {
     (void)state;
@@ -376,6 +386,7 @@ int main(void) {
         CASE(any_id_can_be_taken_out),
         CASE(odd_due_times_stop_nobody),
         CASE(a_batch_is_refused_as_a_whole),
+        CASE(a_sweep_finds_its_place_again),
         CASE(an_emptied_directory_is_filled_again),
         CASE(a_full_server_lets_work_drain),
         CASE(a_read_only_server_is_told),
