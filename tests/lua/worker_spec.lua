@@ -186,6 +186,19 @@ describe("a worker", function()
     assert.equal(200, #seen)
   end)
 
+  it("says when it runs, and stops when that fails", function()
+    assert(app:enqueue("stop", nil, { queue = "q" }))
+    local output, code = util.run_script("worker", url,
+      "{ id = 'its-id', on_start = function(id) print('started ' .. id) end }")
+    assert.equal(0, code)
+    assert.matches("started its%-id\n", output)
+    output, code = util.run_script("worker", url, "{ on_start = function() error('not today', 0) end }")
+    assert.equal(0, code)
+    local report = assert(reeve.decode(output:match "([^\n]*)\n$"), output)
+    assert.equal("not today", report.message)
+    assert.equal("invalid", report.code)
+  end)
+
   local refused = {
     { "{ concurency = 1 }", "run has no option 'concurency'; did you mean 'concurrency'?", "usage" },
     { "{ app = 1 }", "run has no option 'app'", "usage" },

@@ -55,6 +55,7 @@ static const reeve_lua_option options_list[] = {
     { "log", REEVE_LUA_TEXT, offsetof(run_options, log), 0, 0 },
     { "memory_max", REEVE_LUA_SIZE, offsetof(run_options, recipe.memory_max),
       1 << 20, INT64_C(1) << 46 },
+    { "on_start", REEVE_LUA_ANY, 0, 0, 0 }, /* call_on_start */
     { "order", REEVE_LUA_TEXT, offsetof(run_options, order), 0, 0 },
     { "queues", REEVE_LUA_ANY, 0, 0, 0 }, /* reeve.lua reads these two */
     { "script", REEVE_LUA_ANY, 0, 0, 0 },
@@ -351,6 +352,18 @@ static int refuse_start(lua_State *L, run *self, reeve_rc rc,
     return reeve_lua_refuse(L, rc);
 }
 
+/* options.on_start(worker's id), if there is one. False: it raised, and its
+ * message is on top of the stack. */
+static bool call_on_start(lua_State *L, run *self) {
+    lua_getfield(L, 1, "on_start");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return true;
+    }
+    reeve_lua_push_bytes(L, reeve_worker_id(self->worker));
+    return lua_pcall(L, 1, 0, 0) == 0;
+}
+
 /* The end of a run that had started. */
 static int finish(lua_State *L, run *self, bool changed) {
     reeve_worker_stats stats = REEVE_WORKER_STATS_INIT;
@@ -398,7 +411,12 @@ static int run_worker(lua_State *L) {
         dispose(self);
         return count;
     }
-    return finish(L, self, wait_for_end(self, files, file_count));
+    if (call_on_start(L, self))
+        return finish(L, self, wait_for_end(self, files, file_count));
+    reeve_worker_stop(self->worker);
+    (void)wait_for_end(self, files, file_count);
+    dispose(self);
+    return reeve_lua_refuse(L, REEVE_E_INVALID);
 }
 
 void reeve_lua_open_worker(lua_State *L) {

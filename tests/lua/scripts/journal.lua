@@ -41,12 +41,9 @@ end))
 
 local queues = {}
 for queue in (given.queues or "default"):gmatch "[^,]+" do queues[#queues + 1] = queue end
-if not reeve.in_worker then
-  print "ready"
-  io.stdout:flush()
-end
 local stats, message = app:run {
   queues = queues, id = id, concurrency = number "concurrency", lease = seconds("lease-ms", 1e3),
+  on_start = function() print "ready" io.stdout:flush() end,
   settle_count = number "settle-count", grace = seconds("grace-ms", 1e3),
 }
 if not stats then error(message) end
