@@ -30,7 +30,8 @@ for _, key in ipairs({ KEYS[2], KEYS[3] }) do
 end
 
 -- A slice of active in each call, from where the last one ended.
-local cursor = redis.call('HGET', KEYS[8], 'scan') or '0'
+local cursor = redis.call('HGET', KEYS[8], 'scan')
+if not cursor or not string.match(cursor, '^%d+$') then cursor = '0' end
 local slice = redis.call('HSCAN', KEYS[5], cursor, 'COUNT', 100)
 local naked, tokens = {}, {}
 for i = 1, #slice[2], 2 do
