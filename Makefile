@@ -26,7 +26,7 @@ define build
 @cmake --build $(1) -j $(JOBS)
 endef
 
-.PHONY: help demo demo-openresty test lint bench wheel install fuzz asan tsan valgrind \
+.PHONY: help demo demo-openresty test lint bench wheel install installlua fuzz asan tsan valgrind \
 	prove provesan build python abi clean setup
 
 help: ## show this list
@@ -65,6 +65,12 @@ install: setup ## install the C library below PREFIX (/usr/local)
 		-DREEVE_TESTS=OFF \
 		-DCMAKE_INSTALL_PREFIX=$(PREFIX))
 	cmake --install build-install
+
+installlua: setup ## install the Lua modules and reeve-lua below PREFIX
+	$(call build,build-install,-DCMAKE_BUILD_TYPE=Release \
+		-DREEVE_TESTS=OFF -DREEVE_LUA=ON \
+		-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	cmake --install build-install --component lua
 
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS
 	@tools/setup.sh fuzz
