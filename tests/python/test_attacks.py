@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import Counted
+from conftest import Counted, wait_for
 from reeve import App, Retry
 from reeve.worker import Worker
 
@@ -72,3 +75,29 @@ def test_errors_that_cannot_be_described(
         good.enqueue()
         calls.wait(1)
     assert [job.state for job in jobs] == ["archived"] * 3
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["thread", "loop"])
+def test_children_that_return_are_ended(tmp_path: Path, is_async: bool) -> None:
+    """A handler's fork that comes back from it would wait for work for ever."""
+    app = App(f"sqlite://{tmp_path}/queue.db")
+
+    def fork() -> int:
+        return os.fork()
+
+    async def afork() -> int:
+        return os.fork()
+
+    task: Any = app.task(name="fork", retention="1h")(afork if is_async else fork)
+    with app, Worker(app, concurrency=1):
+        job = task.enqueue()
+        wait_for(lambda: job.state == "completed")
+        child = job.result()
+        assert child > 0
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        try:
+            wait_for(lambda: os.waitid(os.P_PID, child, look) is not None, timeout=5)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            status = os.waitpid(child, 0)[1]
+        assert os.waitstatus_to_exitcode(status) == 1

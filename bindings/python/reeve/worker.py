@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue as queues_
 import signal
 import sys
@@ -231,6 +232,7 @@ class Worker:
         self._done: list[Completion] = []
         self._flush_due = False
         self._stops = 0
+        self._pid = 0  # of the process that runs it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._finished: asyncio.Future[None] | None = None
         self._thread: threading.Thread | None = None
@@ -301,6 +303,7 @@ class Worker:
 
     async def _main(self) -> None:
         loop = self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
         self._finished = loop.create_future()
         fds = [fd for fd in (self._core.fd(), self._app.env.log_fd()) if fd >= 0]
         loop.add_reader(fds[0], self._wake)
@@ -389,6 +392,7 @@ class Worker:
     async def _run_coroutine(self, task: AnyTask, delivery: _core.Delivery) -> None:
         try:
             outcome = await run_async(task, delivery)
+            self._end_child()
         except asyncio.CancelledError:
             # the core has settled it already (timeout, lost lease) or wants it back (stop)
             outcome = _outcome.REQUEUE
@@ -433,10 +437,18 @@ class Worker:
 
     def _run_thread(self, task: AnyTask, delivery: _core.Delivery) -> int:
         outcome = run_sync(task, delivery)
+        self._end_child()
         self._note(delivery, outcome)
         reason = delivery.cancel_reason
         self._complete([(delivery, *outcome)])
         return reason
+
+    def _end_child(self) -> None:
+        """A handler that forked and came back twice: its child must not go on here. It would wait
+        for work for ever, on descriptors that it shares with the worker."""
+        if os.getpid() != self._pid:
+            _log.error("a handler's child process %d returned; it must end by itself", os.getpid())
+            os._exit(1)
 
     def _note_overrun(self, delivery: _core.Delivery, reason: int) -> None:
         what = _OVERRUN.get(reason)
