@@ -32,6 +32,7 @@ HANDLERS = """
     fine = function(task) return { n = task.payload.n, attempt = task.attempt } end,
     fails = function() return nil, "no luck" end,
     raises = function() error("broken") end,
+    throws = function() error { type = "Odd", message = "thrown" } end,
     fatal = function(task) return task:skip_retry("hopeless") end,
     gone = function(task) return task:discard() end,
     snoozes = function(task)
@@ -150,15 +151,16 @@ def test_outcomes(tmp_path: Path, redis: RedisServer, app: App) -> None:
         assert (fine.state, json.loads(fine.result)) == ("completed", {"n": 5, "attempt": 1})
         fails = finished(app, send(app, "fails"))
         assert (fails.state, fails.reason) == ("archived", "attempts exhausted")
-        assert fails.error == "Failure: no luck"
+        assert fails.error == "Error: no luck"
         assert len(fails.history) == 3
         raises = finished(app, send(app, "raises"))
         assert raises.error is not None
         assert raises.error.startswith("LuaError: ")
         assert "broken" in raises.error
         assert "stack traceback" in raises.history[-1].traceback
+        assert finished(app, send(app, "throws")).error == "Odd: thrown"
         fatal = finished(app, send(app, "fatal"))
-        assert (fatal.reason, fatal.error) == ("fatal error", "Failure: hopeless")
+        assert (fatal.reason, fatal.error) == ("fatal error", "SkipRetry: hopeless")
         recovers = finished(app, send(app, "recovers"))
         assert (recovers.state, json.loads(recovers.result)) == ("completed", 3)
         snoozes = finished(app, send(app, "snoozes"))

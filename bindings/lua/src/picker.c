@@ -120,6 +120,16 @@ static int lease_spans(lua_State *L) {
     return 2;
 }
 
+/* span_ms(value, what): a span as everywhere in Lua, in ms. */
+static int span_ms(lua_State *L) {
+    int64_t span = 0;
+    luaL_checkany(L, 1);
+    if (!reeve_lua_read_span(L, &span, 1, 0, luaL_checkstring(L, 2)))
+        return reeve_lua_failf(L, REEVE_E_INVALID, "%s", lua_tostring(L, -1));
+    reeve_lua_push_int(L, span);
+    return 1;
+}
+
 /* reconnect_ms(attempt): the pause before the attempt-th try in a row. */
 static int reconnect_ms(lua_State *L) {
     int64_t attempt = 1;
@@ -137,6 +147,7 @@ void reeve_lua_open_picker(lua_State *L) {
     static const luaL_Reg list[] = { { "picker", picker_new },
                                      { "lease_spans", lease_spans },
                                      { "reconnect_ms", reconnect_ms },
+                                     { "span_ms", span_ms },
                                      { NULL, NULL } };
     reeve_lua_new_type(L, TYPE, methods, picker_gc);
     reeve_lua_register(L, list);

@@ -21,14 +21,15 @@ local format = string.format
 
 local _M = { core = core }
 
--- name = { type, default, least, most }
+-- name = { type, default, least, most }; spans in ms here, and as everywhere in
+-- Lua (seconds, or text like "90s") where they are given
 local CLIENT = {
     url = { "string" },
     prefix = { "string", "reeve" },
-    timeout = { "number", 5, 0.01, 3600 },
-    connect_timeout = { "number", nil, 0.01, 3600 },
+    timeout = { "span", 5000, 10, 3600000 },
+    connect_timeout = { "span", nil, 10, 3600000 },
     pool_size = { "number", 100, 1, 65535 },
-    idle_timeout = { "number", 60, 0.001, 86400 },
+    idle_timeout = { "span", 60000, 1, 86400000 },
     backlog = { "number", nil, 0, 65535 },
     attempts = { "number", 3, 1, 100 },
 }
@@ -46,6 +47,24 @@ local function known(list)
     return table.concat(names, ", ")
 end
 
+-- One value by its rule; nil, message when it is not good.
+local function read_value(name, value, rule)
+    if rule[1] == "span" then
+        local err
+        value, err = core.span_ms(value, name)
+        if not value then
+            return nil, err
+        end
+    elseif type(value) ~= rule[1] then
+        return nil, format("%s must be a %s, not a %s", name, rule[1], type(value))
+    end
+    if rule[3] and not (value >= rule[3] and value <= rule[4]) then
+        return nil, format("%s is %s, not %s to %s%s", name, tostring(value),
+            tostring(rule[3]), tostring(rule[4]), rule[1] == "span" and " ms" or "")
+    end
+    return value
+end
+
 -- Copies options into a new table by a list like CLIENT; what is not in it, of
 -- another type or out of bounds is an error.
 function _M.read(options, list, what)
@@ -59,15 +78,11 @@ function _M.read(options, list, what)
             return usage("%s has no option '%s'; known are %s", what,
                 tostring(name), known(list))
         end
-        if type(value) ~= rule[1] then
-            return usage("%s: %s must be a %s, not a %s", what, name, rule[1],
-                type(value))
+        local good, err = read_value(name, value, rule)
+        if good == nil then
+            return usage("%s: %s", what, err)
         end
-        if rule[3] and not (value >= rule[3] and value <= rule[4]) then
-            return usage("%s: %s is %s, not %s to %s", what, name,
-                tostring(value), tostring(rule[3]), tostring(rule[4]))
-        end
-        read[name] = value
+        read[name] = good
     end
     for name, rule in pairs(list) do
         if read[name] == nil then
@@ -128,9 +143,8 @@ function _M.new(options, more, what)
     if not good then
         return nil, err, code
     end
-    local timeout_ms = given.timeout * 1000
-    local connect_ms = given.connect_timeout and given.connect_timeout * 1000
-        or url.connect_timeout_ms
+    local timeout_ms = given.timeout
+    local connect_ms = given.connect_timeout or url.connect_timeout_ms
     local name = pool_name(url)
     return {
         given = given,
@@ -141,7 +155,7 @@ function _M.new(options, more, what)
         tls_name = url.tls_server_name or url.host,
         timeout_ms = timeout_ms,
         connect_ms = math.min(connect_ms, timeout_ms),
-        idle_ms = given.idle_timeout * 1000,
+        idle_ms = given.idle_timeout,
         attempts = given.attempts,
         pool_size = given.pool_size,
         pool = {

@@ -30,9 +30,9 @@ local OPTIONS = {
     queues = { "table" },
     order = { "string", "weighted" },
     concurrency = { "number", 10, 1, 10000 },
-    lease = { "number", 30, 0.1, 86400 },
-    grace = { "number", 25, 0, 86400 },
-    archive = { "number", nil, 1, 316224000 },
+    lease = { "span", 30000, 100, 86400000 },
+    grace = { "span", 25000, 0, 86400000 },
+    archive = { "span", nil, 1000, 316224000000 },
     archive_count = { "number", nil, 1, 2 ^ 31 - 1 },
     processes = { "number", nil, 1, 1024 },
 }
@@ -119,7 +119,6 @@ local function new_state(options)
     if not given.names then
         return nil, given.weights, code
     end
-    given.archive_ms = given.archive and given.archive * 1000
     local state
     state, err, code = state_of.new(config, given)
     if not state then

@@ -322,7 +322,7 @@ end
 
 local function begin_to_close(state)
     state.closing = true
-    state.grace_by = conn_of.now() + state.options.grace
+    state.grace_by = conn_of.now() + state.options.grace / 1000
     state.close_bell()
     state:hand_back()
 end

@@ -15,46 +15,65 @@ local _M = {}
 
 local task_methods = {}
 
-local function seconds_of(seconds, what)
-    if type(seconds) ~= "number" or seconds < 0 then
-        error(what .. ": seconds must be a number from 0", 3)
+-- Notes what the handler says of its task, and gives it back, so that
+-- `return task:snooze(10)` reads well.
+local function say(task, kind, fields)
+    local outcome = { kind, fields }
+    task._outcome = outcome
+    return outcome
+end
+
+local function span_of(span, what)
+    local ms, err = core.span_ms(span, what)
+    return ms or error(err, 3)
+end
+
+local function check_why(why)
+    if why ~= nil and type(why) ~= "string" then
+        error("why must be a string, not " .. type(why), 3)
     end
-    return math.floor(seconds * 1000 + 0.5)
 end
 
--- Each says what becomes of the task when the handler returns; they return
--- nothing, so that `return task:snooze(10)` reads well.
-
--- Runs it again after seconds; no attempt is used up.
-function task_methods:snooze(seconds)
-    self._outcome = { "snooze", { delay_ms = seconds_of(seconds, "snooze") } }
+-- Not now: run again after the span; burns no attempt.
+function task_methods:snooze(span)
+    return say(self, "snooze", { delay_ms = span_of(span, "snooze") })
 end
 
--- A failure with a delay of its own.
-function task_methods:retry(seconds, why)
-    self._outcome = { "retry", {
-        delay_ms = seconds_of(seconds, "retry"),
-        error_type = "Failure",
-        error_message = why and tostring(why) or "the handler asked for a retry",
-    } }
+-- Failed: run again after a span of its own instead of the policy's.
+function task_methods:retry(span, why)
+    check_why(why)
+    return say(self, "retry", {
+        delay_ms = span_of(span, "retry"),
+        error_type = "Error",
+        error_message = why or "retry later",
+    })
 end
 
--- A failure that ends in the archive at once.
+-- Failed for good: to the archive at once.
 function task_methods:skip_retry(why)
-    self._outcome = { "fatal", {
-        error_type = "Failure",
-        error_message = why and tostring(why) or "the handler gave up",
-    } }
+    check_why(why)
+    return say(self, "fatal", {
+        error_type = "SkipRetry",
+        error_message = why or "skipped its retries",
+    })
 end
 
--- Gone without a trace.
+-- Nothing to do: dropped, neither done nor failed.
 function task_methods:discard()
-    self._outcome = { "discard" }
+    return say(self, "discard")
 end
 
--- Whether the lease was lost; what it does from now on counts for nothing.
-function task_methods:is_lost()
-    return self._entry.lost == true
+-- Why it has to stop: nginx stops a handler that waits, so this is for those
+-- that compute for long.
+function task_methods:cancelled()
+    local entry = self._entry
+    if entry.lost then
+        return "lease lost"
+    end
+    ngx.update_time()
+    if entry.timeout_at and ngx.now() >= entry.timeout_at then
+        return entry.timeout_is
+    end
 end
 
 local task_mt = {}
@@ -129,25 +148,38 @@ local function failure(error_type, message, trace)
 end
 
 local function on_error(err)
-    local message = tostring(err)
-    return { message = message, trace = traceback(message, 2) }
+    local message, error_type = err, "LuaError"
+    if type(err) == "table" then
+        if type(err.message) == "string" then
+            message = err.message
+        end
+        if type(err.type) == "string" then
+            error_type = err.type
+        end
+        local meta = getmetatable(err)
+        if message == err and not (meta and meta.__tostring) then
+            message = json_encode(err) or tostring(err)
+        end
+    end
+    message = tostring(message)
+    return { type = error_type, message = message, trace = traceback(message, 2) }
 end
 
-local function outcome_of(task, ran, result, why)
+local function outcome_of(task, ran, value, why, error_type)
     if not ran then
-        return failure("LuaError", result.message, result.trace)
+        return failure(value.type, value.message, value.trace)
     end
-    local asked = rawget(task, "_outcome")
-    if asked then
-        return asked[1], asked[2]
+    local said = rawget(task, "_outcome")
+    if said and (value == nil or value == said) then
+        return said[1], said[2]
     end
-    if why ~= nil and not result then
-        return failure("Failure", why)
+    if not value and why ~= nil then
+        return failure(type(error_type) == "string" and error_type or "Error", why)
     end
-    if result == nil then
+    if value == nil then
         return "done"
     end
-    local text, err = json_encode(result)
+    local text, err = json_encode(value)
     if not text then
         return failure("ResultError", "the result has no JSON form: " .. err)
     end
@@ -171,11 +203,13 @@ local function run(state, entry)
     entry.started_at = now()
     if task.timeout then
         entry.timeout_at = entry.started_at + task.timeout
+        entry.timeout_is = "timeout"
         entry.timeout_why = "the timeout of " .. task.timeout .. " s is over"
     end
     local deadline_at = task.deadline and task.deadline - state.offset_ms / 1000
     if deadline_at and deadline_at < (entry.timeout_at or math.huge) then
         entry.timeout_at = deadline_at
+        entry.timeout_is = "deadline"
         entry.timeout_why = "its deadline has passed"
     end
     if entry.timeout_at then
@@ -185,7 +219,7 @@ local function run(state, entry)
     local fine, kind, fields = xpcall(call, on_error, state,
         setmetatable(task, task_mt))
     if not fine then
-        kind, fields = failure("LuaError", kind.message, kind.trace)
+        kind, fields = failure(kind.type, kind.message, kind.trace)
     end
     state:settle(entry, kind, fields)
 end

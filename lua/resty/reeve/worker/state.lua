@@ -26,7 +26,7 @@ function _M.new(config, options)
         index_of = {},
         picker = picker,
         concurrency = options.concurrency,
-        lease_ms = floor(options.lease * 1000),
+        lease_ms = floor(options.lease),
         ready = {}, -- claimed, not started: entries first … last
         first = 1,
         last = 0,
@@ -127,7 +127,7 @@ function _M:settle(entry, kind, fields)
     end
     fields = fields or {}
     fields.now_ms = self:server_ms()
-    fields.archive_ms = self.options.archive_ms
+    fields.archive_ms = self.options.archive
     fields.archive_count = self.options.archive_count
     local state, failed = entry.job:settle(kind, self.id, fields)
     self:drop(entry)

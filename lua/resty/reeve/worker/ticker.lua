@@ -132,7 +132,7 @@ local function reclaim_one(state, conn, name)
     for i = 1, #jobs do
         jobs[i]:settle("crashed", jobs[i]:worker(), {
             now_ms = state:server_ms(),
-            archive_ms = state.options.archive_ms,
+            archive_ms = state.options.archive,
             archive_count = state.options.archive_count,
         })
     end
