@@ -64,6 +64,12 @@ local function handshake(self)
             local _, message = fail(config, err)
             return nil, message, err == "timeout" and "timeout" or "tls"
         end
+        -- When the handshake ends without a wait, lua-nginx-module 0.10.23 says
+        -- that it went well even if the certificate did not: it only closes.
+        if url.tls_verify and not sock:getreusedtimes() then
+            return nil, "redis at " .. config.label .. ": its certificate was "
+                .. "refused", "tls"
+        end
     end
     return self:call(self.protocol:hello())
 end
