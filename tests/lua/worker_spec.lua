@@ -90,9 +90,9 @@ describe("a worker", function()
     assert.equal("an object", failure("raise_object").error_message)
     assert.equal("nil", failure("raise_nil").error_message)
     assert.is_string(failure("raise_in_tostring").error_type)
-    -- LuaJIT has no stack left to say it in.
-    assert.matches(rawget(_G, "jit") and "error in error handling" or "stack overflow",
-      failure("deep").error_message)
+    -- LuaJIT may have no stack left to say it in.
+    local deep = failure("deep").error_message
+    assert.is_truthy(deep:find "stack overflow" or deep == "error in error handling", deep)
     assert.equal("LuaError", failure("deep").error_type)
     assert.matches("os.exit is not available", failure("exit").error_message)
     assert.equal("ResultError", failure("bad_result").error_type)
