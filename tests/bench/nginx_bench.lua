@@ -17,6 +17,7 @@ local RAW_OPTIONS = { queue = "bench", raw = true }
 local POOL = { pool = "floor", pool_size = 100 }
 
 local url, parts, client, bytes, many_bytes, commands, items, raw, raw_items
+local one_batch, many_batch
 
 local function output_of(batch)
     local protocol = assert(core.protocol {})
@@ -51,9 +52,9 @@ function _M.init(given)
         items[i] = { "email:send", PAYLOAD, OPTIONS }
         raw_items[i] = { "email:send", raw, RAW_OPTIONS }
     end
-    bytes = output_of(assert(core.task("email:send", PAYLOAD,
-        { queue = "bench", id = core.new_id() })))
-    many_bytes = output_of(assert(core.batch(items)))
+    one_batch = assert(core.task("email:send", PAYLOAD, OPTIONS))
+    many_batch = assert(core.batch(items))
+    bytes, many_bytes = output_of(one_batch), output_of(many_batch)
     commands = words_of(bytes)
 end
 
@@ -64,12 +65,35 @@ local function answer(good)
     ngx.print("done")
 end
 
+-- A function that gives text with new ids in place of those of batch; the server
+-- stores each, as it does for those who do not send the same again.
+local function renewed(text, batch)
+    local pieces, slots = {}, {}
+    local at = 1
+    for _, id in ipairs(batch:ids()) do
+        local from, to = text:find(id, at, true)
+        pieces[#pieces + 1] = text:sub(at, from - 1)
+        pieces[#pieces + 1] = id
+        slots[#slots + 1] = #pieces
+        at = to + 1
+    end
+    pieces[#pieces + 1] = text:sub(at)
+    local number = 0
+    return function()
+        for i = 1, #slots do
+            number = number + 1
+            pieces[slots[i]] = string.format("id-%033d", number)
+        end
+        return pieces
+    end
+end
+
 local function floor_of(text)
     return function()
         local sock = ngx.socket.tcp()
         sock:settimeouts(5000, 5000, 5000)
         assert(sock:connect(parts.host, parts.port, POOL))
-        assert(sock:send(text))
+        assert(sock:send(type(text) == "string" and text or text()))
         local good = sock:receiveany(65536)
         sock:setkeepalive(60000, 100)
         answer(good)
@@ -88,6 +112,16 @@ end
 function _M.floor20()
     _M.floor20 = floor_of(many_bytes)
     _M.floor20()
+end
+
+function _M.stored()
+    _M.stored = floor_of(renewed(bytes, one_batch))
+    _M.stored()
+end
+
+function _M.stored20()
+    _M.stored20 = floor_of(renewed(many_bytes, many_batch))
+    _M.stored20()
 end
 
 function _M.reeve()

@@ -27,10 +27,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 ROWS = {
     "none": (1, "Lua that prints, no socket"),
     "floor": (1, "constant bytes, answer not read"),
+    "stored": (1, "constant bytes but for the id"),
     "raw": (1, "resty.reeve enqueue, a string"),
     "reeve": (1, "resty.reeve enqueue, a table of 240 B"),
     "resty": (1, "lua-resty-redis, the same commands"),
     "floor20": (20, "constant bytes of 20"),
+    "stored20": (20, "constant bytes but for 20 ids"),
     "raw20": (20, "resty.reeve enqueue_many of 20 strings"),
     "reeve20": (20, "resty.reeve enqueue_many of 20 tables"),
 }
