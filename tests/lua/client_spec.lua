@@ -185,7 +185,7 @@ describe("enqueue", function()
   local cycle = {}
   cycle.self = cycle
   local payloads = {
-    { function() end, "function" }, { { f = print }, "function" }, { coroutine.create(print), "thread" },
+    { function() end, "function" }, { { f = print }, "function" }, { coroutine.create(function() end), "thread" },
     { cycle, "deep" }, { 0 / 0, "" }, { HUGE, "" }, { { [{}] = 1 }, "key" }, { "\255", "UTF-8" },
   }
   for i, case in ipairs(payloads) do
