@@ -14,7 +14,7 @@ typedef struct holder {
     reeve_protocol *protocol;
 } holder;
 
-static reeve_protocol *check_protocol(lua_State *L) {
+reeve_protocol *reeve_lua_check_protocol(lua_State *L) {
     holder *self = luaL_checkudata(L, 1, TYPE);
     if (!self->protocol)
         luaL_argerror(L, 1, "the protocol object is closed");
@@ -107,7 +107,7 @@ static size_t check_count(lua_State *L, int index) {
 }
 
 static int hello(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     uint64_t op = 0;
     reeve_error err;
     reeve_rc rc = reeve_protocol_hello(&op, protocol, &err);
@@ -116,7 +116,7 @@ static int hello(lua_State *L) {
 
 /* enqueue(batch, resent) */
 static int enqueue(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     reeve_lua_batch *batch = reeve_lua_check_batch(L, 2);
     uint64_t op = 0;
     reeve_error err;
@@ -138,7 +138,7 @@ static int enqueue(lua_State *L) {
  * bytes to send and its id; false when it needs the server's clock, which is not
  * known yet; or nil, message, code. */
 static int submit_task(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     lua_settop(L, 6);
     lua_newtable(L);
     reeve_lua_task task;
@@ -187,7 +187,7 @@ static void take_settle(lua_State *L, reeve_protocol_settle *out, int index) {
 
 /* turn(queue, jobs, claim_max, lease_ms, worker) */
 static int turn(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     reeve_bytes queue = check_bytes(L, 2);
     luaL_checktype(L, 3, LUA_TTABLE);
     size_t claim_max = check_count(L, 4);
@@ -210,7 +210,7 @@ static int turn(lua_State *L) {
 
 /* extend(jobs, lease_ms) */
 static int extend(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     int64_t lease_ms = check_int(L, 3);
     size_t count = lua_rawlen(L, 2);
@@ -234,7 +234,7 @@ static int extend(lua_State *L) {
 
 /* promote(queue, max), sweep(queue, max) */
 static int promote(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     uint64_t op = 0;
     reeve_error err;
     reeve_rc rc = reeve_protocol_promote(&op, protocol, check_bytes(L, 2),
@@ -243,7 +243,7 @@ static int promote(lua_State *L) {
 }
 
 static int sweep(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     uint64_t op = 0;
     reeve_error err;
     reeve_rc rc = reeve_protocol_sweep(&op, protocol, check_bytes(L, 2),
@@ -253,7 +253,7 @@ static int sweep(lua_State *L) {
 
 /* reclaim(queue, worker, max): worker "" = whose lease has lapsed */
 static int reclaim(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     uint64_t op = 0;
     reeve_error err;
     reeve_rc rc =
@@ -264,7 +264,7 @@ static int reclaim(lua_State *L) {
 
 /* wait(queues, timeout_ms) */
 static int wait_bell(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     reeve_bytes queues[QUEUES_MAX];
     luaL_checktype(L, 2, LUA_TTABLE);
     size_t count = lua_rawlen(L, 2);
@@ -285,7 +285,7 @@ static int wait_bell(lua_State *L) {
 }
 
 static int ring(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     uint64_t op = 0;
     reeve_error err;
     reeve_rc rc = reeve_protocol_ring(&op, protocol, check_bytes(L, 2), &err);
@@ -311,7 +311,7 @@ static reeve_bytes field_bytes(lua_State *L, const char *name) {
 
 /* beat(info, gone) */
 static int beat(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     reeve_worker_info info = {
         .id = field_bytes(L, "id"),
@@ -335,7 +335,7 @@ static int beat(lua_State *L) {
 
 /* output(): what to send, nil when there is nothing; it counts as sent. */
 static int output(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     reeve_bytes out = reeve_protocol_output(protocol);
     if (out.size == 0) {
         lua_pushnil(L);
@@ -348,7 +348,7 @@ static int output(lua_State *L) {
 
 /* feed(bytes): true, or nil, message, code and the connection is of no use. */
 static int feed(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     reeve_error err;
     reeve_rc rc = reeve_protocol_feed(protocol, check_bytes(L, 2), &err);
     if (rc < 0)
@@ -358,19 +358,20 @@ static int feed(lua_State *L) {
 }
 
 static int pending(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)reeve_protocol_pending(check_protocol(L)));
+    lua_pushinteger(
+        L, (lua_Integer)reeve_protocol_pending(reeve_lua_check_protocol(L)));
     return 1;
 }
 
 /* now(): the server's clock in ms, 0 when it is not known yet. */
 static int now(lua_State *L) {
-    reeve_lua_push_int(L, reeve_protocol_now(check_protocol(L)));
+    reeve_lua_push_int(L, reeve_protocol_now(reeve_lua_check_protocol(L)));
     return 1;
 }
 
 /* reset(): the connection is gone. */
 static int reset(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
+    reeve_protocol *protocol = reeve_lua_check_protocol(L);
     reeve_error err;
     lua_newtable(L);
     reeve_lua_setuservalue(L, 1);
@@ -381,174 +382,10 @@ static int reset(lua_State *L) {
     return 1;
 }
 
-/* ---- results ------------------------------------------------------------- */
-
-static const char *const kind_names[] = {
-    [REEVE_PROTOCOL_HELLO] = "hello",     [REEVE_PROTOCOL_ENQUEUE] = "enqueue",
-    [REEVE_PROTOCOL_TURN] = "turn",       [REEVE_PROTOCOL_EXTEND] = "extend",
-    [REEVE_PROTOCOL_PROMOTE] = "promote", [REEVE_PROTOCOL_RECLAIM] = "reclaim",
-    [REEVE_PROTOCOL_WAIT] = "wait",       [REEVE_PROTOCOL_RING] = "ring",
-    [REEVE_PROTOCOL_SWEEP] = "sweep",     [REEVE_PROTOCOL_BEAT] = "beat",
-};
-
-/* items: for each task its info, or false for one that was refused. */
-static void set_items(lua_State *L, const reeve_protocol_result *result) {
-    lua_createtable(L, (int)result->enqueued_count, 0);
-    for (size_t i = 0; i < result->enqueued_count; i++) {
-        const reeve_enqueue_result *item = &result->enqueued[i];
-        reeve_lua_push_enqueued(L, item);
-        if (item->code < 0) {
-            lua_pushstring(L, reeve_code_slug(item->code));
-            lua_setfield(L, -2, "code");
-            lua_pushstring(L, reeve_code_text(item->code));
-            lua_setfield(L, -2, "message");
-        }
-        lua_rawseti(L, -2, (int)i + 1);
-    }
-    lua_setfield(L, -2, "items");
-}
-
-/* lost: indices of what is no longer ours; nil when all is. */
-static void set_lost(lua_State *L, const reeve_protocol_result *result) {
-    bool any = false;
-    for (size_t i = 0; i < result->code_count && !any; i++)
-        any = result->codes[i] < 0;
-    if (!any)
-        return;
-    int count = 0;
-    lua_newtable(L);
-    for (size_t i = 0; i < result->code_count; i++) {
-        if (result->codes[i] >= 0)
-            continue;
-        lua_pushinteger(L, (lua_Integer)i + 1);
-        lua_rawseti(L, -2, ++count);
-    }
-    lua_setfield(L, -2, "lost");
-}
-
-/* Fields of the table on top that only some kinds have. */
-static void set_rest(lua_State *L, const reeve_protocol_result *result) {
-    switch (result->kind) {
-    case REEVE_PROTOCOL_ENQUEUE:
-        set_items(L, result);
-        break;
-    case REEVE_PROTOCOL_TURN:
-        reeve_lua_set_bool(L, "more", result->more != 0);
-        reeve_lua_set_bool(L, "paused", result->paused != 0);
-        set_lost(L, result);
-        break;
-    case REEVE_PROTOCOL_EXTEND:
-        set_lost(L, result);
-        break;
-    case REEVE_PROTOCOL_PROMOTE:
-    case REEVE_PROTOCOL_SWEEP:
-        reeve_lua_set_int(L, "moved", (int64_t)result->moved);
-        break;
-    case REEVE_PROTOCOL_WAIT:
-        if (result->rung >= 0)
-            reeve_lua_set_int(L, "rung", (int64_t)result->rung + 1);
-        break;
-    default:
-        break;
-    }
-    if (result->next_at_ms != 0)
-        reeve_lua_set_int(L, "next_at_ms", result->next_at_ms);
-}
-
-/* Pushes the queue of an operation and forgets it. */
-static void take_queue(lua_State *L, uint64_t op) {
-    reeve_lua_getuservalue(L, 1);
-    int table = lua_gettop(L);
-    reeve_lua_push_int(L, (int64_t)op);
-    lua_rawget(L, table);
-    reeve_lua_push_int(L, (int64_t)op);
-    lua_pushnil(L);
-    lua_rawset(L, table);
-    lua_remove(L, table);
-}
-
-static bool has_queue(const reeve_protocol_result *result) {
-    return result->kind != REEVE_PROTOCOL_HELLO &&
-           result->kind != REEVE_PROTOCOL_ENQUEUE &&
-           result->kind != REEVE_PROTOCOL_EXTEND &&
-           result->kind != REEVE_PROTOCOL_WAIT &&
-           result->kind != REEVE_PROTOCOL_BEAT;
-}
-
-/* next(): the next result as a table, nil when there is none yet; nil,
- * message, code when the object is of no use. */
-static int next_result(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
-    const reeve_protocol_result *result;
-    reeve_error err;
-    lua_settop(L, 1);
-    reeve_rc rc = reeve_protocol_next(&result, protocol, &err);
-    if (rc < 0)
-        return reeve_lua_fail(L, rc, &err);
-    if (!result) {
-        lua_pushnil(L);
-        return 1;
-    }
-    lua_createtable(L, 0, 6);
-    reeve_lua_set_int(L, "op", (int64_t)result->op);
-    lua_pushstring(L, kind_names[result->kind]);
-    lua_setfield(L, 2, "kind");
-    if (has_queue(result)) {
-        take_queue(L, result->op);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, 2, "queue");
-    }
-    if (result->code < 0) {
-        lua_settop(L, 2);
-        lua_pushstring(L, reeve_code_slug(result->code));
-        lua_setfield(L, 2, "code");
-        lua_pushstring(L, result->message);
-        lua_setfield(L, 2, "message");
-        return 1;
-    }
-    if (result->kind == REEVE_PROTOCOL_TURN ||
-        result->kind == REEVE_PROTOCOL_RECLAIM) {
-        if (!reeve_lua_push_jobs(L, result, 3, &err))
-            return reeve_lua_fail(L, REEVE_E_NOMEM, &err);
-        lua_setfield(L, 2, "jobs");
-    }
-    lua_settop(L, 2);
-    set_rest(L, result);
-    return 1;
-}
-
-/* finish_task(bytes): what submit_task's task came to: its info; false when more
- * has to come (or to be sent); or nil, message, code and, when it was answered
- * all the same, true. */
-static int finish_task(lua_State *L) {
-    reeve_protocol *protocol = check_protocol(L);
-    const reeve_protocol_result *result;
-    reeve_error err;
-    reeve_rc rc = reeve_protocol_feed(protocol, check_bytes(L, 2), &err);
-    if (!rc)
-        rc = reeve_protocol_next(&result, protocol, &err);
-    if (rc < 0)
-        return reeve_lua_fail(L, rc, &err);
-    if (!result) {
-        lua_pushboolean(L, 0);
-        return 1;
-    }
-    if (result->code == 0 && result->enqueued[0].code == 0) {
-        reeve_lua_push_enqueued(L, &result->enqueued[0]);
-        return 1;
-    }
-    rc = result->code ? result->code : result->enqueued[0].code;
-    lua_pushnil(L);
-    lua_pushstring(L, result->code ? result->message : reeve_code_text(rc));
-    lua_pushstring(L, reeve_code_slug(rc));
-    lua_pushboolean(L, 1);
-    return 4;
-}
-
 void reeve_lua_open_protocol(lua_State *L) {
     static const luaL_Reg methods[] = {
         { "submit_task", submit_task },
-        { "finish_task", finish_task },
+        { "finish_task", reeve_lua_finish_task },
         { "hello", hello },
         { "enqueue", enqueue },
         { "turn", turn },
@@ -561,7 +398,7 @@ void reeve_lua_open_protocol(lua_State *L) {
         { "beat", beat },
         { "output", output },
         { "feed", feed },
-        { "next", next_result },
+        { "next", reeve_lua_next_result },
         { "pending", pending },
         { "now", now },
         { "reset", reset },

@@ -60,6 +60,14 @@ reeve_lua_job *reeve_lua_check_job(lua_State *L, int index);
 bool reeve_lua_push_jobs(lua_State *L, const reeve_protocol_result *result,
                          int queue, reeve_error *err);
 
+/* protocol.c */
+/* The open protocol object at 1; raises when it is none. */
+reeve_protocol *reeve_lua_check_protocol(lua_State *L);
+
+/* results.c: methods of the protocol object */
+int reeve_lua_next_result(lua_State *L);
+int reeve_lua_finish_task(lua_State *L);
+
 /* picker.c */
 void reeve_lua_open_picker(lua_State *L);
 
