@@ -26,7 +26,7 @@ define build
 @cmake --build $(1) -j $(JOBS)
 endef
 
-.PHONY: help demo demo-openresty test lint bench wheel install installlua fuzz asan tsan valgrind \
+.PHONY: asanpython help demo demo-openresty test lint bench wheel install installlua fuzz asan tsan valgrind \
 	prove provesan build python abi clean setup
 
 help: ## show this list
@@ -86,6 +86,10 @@ asan: setup ## run the C suites under AddressSanitizer and UBSan
 	@python3 tests/run.py --suite c --build build-asan \
 		--wrapper "$(FIXED)" $(T)
 
+asanpython: $(VENV)/.dev ## run the Python suite with a sanitizers' build
+	@tools/setup.sh test
+	@PYTHON=$(PY) tools/asan_python.sh $(T)
+
 tsan: setup ## run the C suites under ThreadSanitizer
 	$(call build,build-tsan,-DCMAKE_BUILD_TYPE=Debug \
 		-DREEVE_SANITIZE=thread)
@@ -119,7 +123,7 @@ python: $(VENV)/.reeve ## install the Python package into .venv
 
 clean: ## remove build trees, packages and the virtual environment
 	rm -rf build build-dev build-install build-fuzz build-asan build-tsan \
-		build-valgrind build-bench dist $(VENV)
+		build-valgrind build-bench build-asan-python dist $(VENV)
 
 setup:
 	@tools/setup.sh build

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent
 GLUE = Path("bindings/python/src")
 LIMITED_API = "0x030B0000"
 PACKAGES = ["hiredis", "libcjson", "openssl", "sqlite3"]
+# List for -fsanitize, such as address,undefined; see tools/asan_python.sh.
+SANITIZE = os.environ.get("REEVE_SANITIZE", "")
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
@@ -40,6 +42,9 @@ class BuildCore(build_ext):
             extension.extra_objects.append(str(core))
             extension.extra_compile_args += pkg_config("--cflags")
             extension.extra_link_args += pkg_config("--libs")
+            if SANITIZE:
+                extension.extra_compile_args += [f"-fsanitize={SANITIZE}", "-g"]
+                extension.extra_link_args += [f"-fsanitize={SANITIZE}"]
         super().run()
 
     def build_core(self) -> Path:
@@ -56,6 +61,7 @@ class BuildCore(build_ext):
             f"-DCMAKE_BUILD_TYPE={'Debug' if self.debug else 'Release'}",
             "-DREEVE_WERROR=OFF",
             "-DREEVE_TESTS=OFF",
+            f"-DREEVE_SANITIZE={SANITIZE}",
         ]
         if shutil.which("ninja") is not None:
             configure += ["-G", "Ninja"]
