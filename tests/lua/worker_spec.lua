@@ -186,6 +186,14 @@ describe("a worker", function()
     assert.equal(200, #seen)
   end)
 
+  it("leaves a handler behind that waits in C for ever", function()
+    local stats, report = run({ { "stuck" } }, "{ concurrency = 2, grace = 0.1 }")
+    assert.is_nil(stats)
+    assert.equal("1 handlers did not end; their tasks have been handed back", report.message)
+    assert.equal("timeout", report.code)
+    assert.is_table(util.by_type(app, "q", "pending").stuck)
+  end)
+
   it("says when it runs, and stops when that fails", function()
     assert(app:enqueue("stop", nil, { queue = "q" }))
     local output, code = util.run_script("worker", url,

@@ -10,9 +10,9 @@
 
 #define TYPE "reeve.run"
 #define CONCURRENCY_MAX 1000
-/* After the core has let go of its tasks, handlers get this long to come back:
- * the watchdog has interrupted them for as long by then. */
-#define LINGER_MS 5000
+/* After the core has let go of its tasks, handlers get this long to come back;
+ * the watchdog interrupts them for good after one second of it. */
+#define LINGER_MS 2000
 
 typedef struct run_options {
     reeve_worker_options worker;

@@ -100,6 +100,8 @@ assert(app:task("hog", { queue = "q", max_retries = 0 }, function()
   return #kept
 end))
 
+task("stuck", function() os.execute "exec sleep 8 >/dev/null 2>&1" end)
+
 -- The last task of a test. The worker is this process; the shell's parent.
 assert(app:task("stop", { queue = "q", priority = 0 }, function() os.execute "kill -TERM $PPID" end))
 
