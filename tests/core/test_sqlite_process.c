@@ -38,6 +38,48 @@ static void a_fork_heals(void **state) {
     reeve__broker_close(broker);
 }
 
+#define OPENERS 6
+
+/* Opens a store as soon as the pipe says go; true when that worked. */
+static bool open_on_go(const char *url, int go_fd) {
+    char byte;
+    reeve_error err;
+    reeve__broker *own = NULL;
+    (void)!read(go_fd, &byte, 1);
+    reeve__broker_options options = { .url = url };
+    bool good = reeve__broker_open(&own, NULL, &options, &err) == REEVE_OK;
+    if (!good)
+        (void)fprintf(stderr, "open: %s\n", err.message);
+    reeve__broker_close(own);
+    return good;
+}
+
+/* Processes that open a file which none of them has made yet, all at once. */
+static void a_new_file_may_be_opened_by_many(void **state) {
+    (void)state;
+    for (int round = 0; round < 25; round++) {
+        char url[512];
+        int go[2];
+        pid_t children[OPENERS];
+        (void)snprintf(url, sizeof(url), "%.400s-new-%d", sqlite_store_url,
+                       round);
+        assert_int_equal(pipe(go), 0);
+        for (int i = 0; i < OPENERS; i++) {
+            children[i] = fork();
+            if (children[i] == 0)
+                _exit(!open_on_go(url, go[0]));
+        }
+        assert_int_equal(write(go[1], "gogogo", OPENERS), OPENERS);
+        for (int i = 0; i < OPENERS; i++) {
+            int status;
+            assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+            assert_int_equal(status, 0);
+        }
+        close(go[0]);
+        close(go[1]);
+    }
+}
+
 typedef struct beater {
     reeve__thread thread;
     reeve__broker *broker;
@@ -233,6 +275,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup(name, sqlite_store_name)
     const struct CMUnitTest tests[] = {
         TEST(a_fork_heals),
+        TEST(a_new_file_may_be_opened_by_many),
         TEST(forks_during_verbs_lose_nothing),
         TEST(a_kill_loses_nothing_acknowledged),
         TEST(a_dead_waiter_does_not_eat_the_ring),

@@ -285,11 +285,23 @@ static reeve_rc check_schema(reeve__sqlite *sq, reeve_error *err) {
     return REEVE_OK;
 }
 
+/* Several processes may open a new file at once; the one that turns it into a
+ * WAL database needs it alone, and for that SQLite does not ask the busy
+ * handler. */
+static int use_wal(reeve__sqlite *sq) {
+    int code;
+    int tries = 0;
+    do {
+        code =
+            sqlite3_exec(sq->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    } while ((code & 0xff) == SQLITE_BUSY && on_busy(sq, tries++));
+    return code;
+}
+
 static reeve_rc configure(reeve__sqlite *sq, reeve_error *err) {
-    int code = SQLITE_OK;
     sqlite3_extended_result_codes(sq->db, 1);
     sqlite3_busy_handler(sq->db, on_busy, sq);
-    execute(sq, "PRAGMA journal_mode = WAL", &code);
+    int code = use_wal(sq);
     execute(sq,
             sq->sync_full ? "PRAGMA synchronous = FULL"
                           : "PRAGMA synchronous = NORMAL",
