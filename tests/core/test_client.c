@@ -22,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "stores.h"
+#include "support/tsan.h"
 
 /* Each case runs with state = the kind of store. */
 typedef struct bench {
@@ -205,18 +206,6 @@ static void callers_of_one_client_get_their_own_results(void **state) {
 
 /* --- forks ------------------------------------------------------------------ */
 
-/* ThreadSanitizer takes a child's thread for a rival of its parent's. */
-#if defined(__SANITIZE_THREAD__)
-#define SINGLE_THREADED_FORKS true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SINGLE_THREADED_FORKS true
-#endif
-#endif
-#ifndef SINGLE_THREADED_FORKS
-#define SINGLE_THREADED_FORKS false
-#endif
-
 static void put_some(reeve_client *client, const char *label, int count) {
     for (int i = 0; i < count; i++) {
         char id[32];
@@ -230,7 +219,7 @@ static void put_some(reeve_client *client, const char *label, int count) {
 /* While other threads are in the middle of calls, so that the child inherits
  * locks that nobody holds. */
 static void a_forked_child_has_a_client_of_its_own(void **state) {
-    if (SINGLE_THREADED_FORKS)
+    if (UNDER_TSAN)
         skip();
     bench b;
     open_bench(&b, state);

@@ -4,6 +4,7 @@
 #include "core/sqlite_store.h"
 
 #include "base/thread.h"
+#include "support/tsan.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -98,6 +99,9 @@ static void put_many(void *arg) {
 /* Forks while other threads are inside verbs: nothing is torn or lost. */
 static void forks_during_verbs_lose_nothing(void **state) {
     (void)state;
+    if (UNDER_TSAN) {
+        skip();
+    }
     beater one = { .broker = sqlite_store_open(sqlite_store_url) };
     assert_int_equal(
         reeve__thread_start(&one.thread, "beater", put_many, &one, NULL),

@@ -15,6 +15,7 @@
 
 #include "base/thread.h"
 #include "stores.h"
+#include "support/tsan.h"
 
 static atomic_int runs;
 
@@ -58,15 +59,8 @@ static void wait_for_runs(int count) {
     assert_int_equal(atomic_load(&runs), count);
 }
 
-/* ThreadSanitizer takes a child's thread for a rival of its parent's. */
-#if defined(__SANITIZE_THREAD__)
-#define FORKS_ARE_SEEN false
-#else
-#define FORKS_ARE_SEEN true
-#endif
-
 static void a_childs_copy_of_a_worker_is_harmless(void **state) {
-    if (!FORKS_ARE_SEEN)
+    if (UNDER_TSAN)
         skip();
     store st;
     store_make(&st, *state);
