@@ -34,7 +34,7 @@ typedef struct reeve__broker_options {
 typedef struct reeve__enqueue_item {
     reeve_bytes queue;
     reeve_bytes id;
-    reeve_bytes envelope; /* JSON line + '\n' + payload */
+    reeve_bytes envelope;        /* JSON line + '\n' + payload */
     reeve_bytes idempotency_key; /* empty = none */
     int64_t idempotency_ttl_ms;
     int64_t delay_ms;  /* >= 0, from server now; used when due_at_ms is 0 */
@@ -92,7 +92,7 @@ typedef struct reeve__turn {
     int64_t lease_ms;
     /* out */
     size_t claimed;
-    bool more;              /* pending work was left behind */
+    bool more; /* pending work was left behind */
     bool paused;
     int64_t next_due_at_ms; /* earliest scheduled or retry task, when the claim
                                came back short; 0 = none */
@@ -202,8 +202,8 @@ typedef struct reeve__broker_ops {
                       int64_t by_ns, int32_t *out, reeve_error *err);
 
     /* Sends a control message to worker (empty = all). */
-    reeve_rc (*tell)(reeve__broker *broker, reeve_bytes worker,
-                     int32_t control, reeve_error *err);
+    reeve_rc (*tell)(reeve__broker *broker, reeve_bytes worker, int32_t control,
+                     reeve_error *err);
 
     /* Waits until a queue's doorbell rings, wake_fd is readable (not cleared
      * here) or by_ns passes. *out_index = the queue, or -1. The doorbell wakes
