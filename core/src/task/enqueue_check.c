@@ -56,10 +56,9 @@ static reeve_rc check_ranges(const reeve_enqueue_args *args, reeve_error *err) {
             return rc;
     }
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        reeve_rc rc = reeve__range_check(rows[i].what, rows[i].value,
-                                         rows[i].min, rows[i].max, err);
-        if (rc != REEVE_OK)
-            return rc;
+        if (rows[i].value < rows[i].min || rows[i].value > rows[i].max)
+            return reeve__range_check(rows[i].what, rows[i].value, rows[i].min,
+                                      rows[i].max, err);
     }
     if (args->lease_ms != 0 && args->lease_ms < LEASE_MS_MIN)
         return reeve__fail(err, REEVE_E_INVALID, "lease_ms %d is below %d",

@@ -86,12 +86,24 @@ void reeve__id_new(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
     *out = '\0';
 }
 
-static bool is_safe(unsigned char c) {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-        return true;
-    /* '-', '.', '/', the digits and ':' are 0x2d … 0x3a in ASCII. */
-    return (c >= '-' && c <= ':') || c == '_' || c == '@' || c == '+';
-}
+/* A-Z a-z 0-9 _ - . : / @ + by their ASCII codes; names are checked byte by byte
+ * several times an enqueue. */
+static const bool safe_bytes[256] = {
+    ['+'] = true, ['-'] = true, ['.'] = true, ['/'] = true, ['0'] = true,
+    ['1'] = true, ['2'] = true, ['3'] = true, ['4'] = true, ['5'] = true,
+    ['6'] = true, ['7'] = true, ['8'] = true, ['9'] = true, [':'] = true,
+    ['@'] = true, ['A'] = true, ['B'] = true, ['C'] = true, ['D'] = true,
+    ['E'] = true, ['F'] = true, ['G'] = true, ['H'] = true, ['I'] = true,
+    ['J'] = true, ['K'] = true, ['L'] = true, ['M'] = true, ['N'] = true,
+    ['O'] = true, ['P'] = true, ['Q'] = true, ['R'] = true, ['S'] = true,
+    ['T'] = true, ['U'] = true, ['V'] = true, ['W'] = true, ['X'] = true,
+    ['Y'] = true, ['Z'] = true, ['_'] = true, ['a'] = true, ['b'] = true,
+    ['c'] = true, ['d'] = true, ['e'] = true, ['f'] = true, ['g'] = true,
+    ['h'] = true, ['i'] = true, ['j'] = true, ['k'] = true, ['l'] = true,
+    ['m'] = true, ['n'] = true, ['o'] = true, ['p'] = true, ['q'] = true,
+    ['r'] = true, ['s'] = true, ['t'] = true, ['u'] = true, ['v'] = true,
+    ['w'] = true, ['x'] = true, ['y'] = true, ['z'] = true,
+};
 
 /* At most 40 bytes of name, unprintable ones as '?'. */
 static void shorten(char out[48], reeve_bytes name) {
@@ -119,7 +131,7 @@ reeve_rc reeve__name_check(const char *what, reeve_bytes name,
                            name.size, REEVE_NAME_BYTES_MAX);
     for (size_t i = 0; i < name.size; i++) {
         unsigned char c = (unsigned char)name.data[i];
-        if (is_safe(c))
+        if (safe_bytes[c])
             continue;
         char shown[48];
         shorten(shown, name);

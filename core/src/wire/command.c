@@ -1,37 +1,52 @@
 /*
  * RESP encoder: commands as arrays of bulk strings, appended to a buffer.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "wire/resp.h"
 
-static void add_header(reeve__buf *buf, char kind, size_t count) {
-    char text[24];
-    char *at = text + sizeof text;
-    *--at = '\n';
-    *--at = '\r';
+#define HEADER_BYTES 24 /* kind, 20 digits, CR, LF */
+
+/* Writes a header that ends before end; where it begins. */
+static char *put_header(char *end, char kind, size_t count) {
+    *--end = '\n';
+    *--end = '\r';
     do {
-        *--at = (char)('0' + count % 10);
+        *--end = (char)('0' + count % 10);
         count /= 10;
     } while (count);
-    *--at = kind;
-    reeve__buf_add(buf, at, (size_t)(text + sizeof text - at));
+    *--end = kind;
+    return end;
 }
 
 void reeve__cmd_begin(reeve__buf *buf, size_t argc) {
-    add_header(buf, '*', argc);
+    char text[HEADER_BYTES];
+    char *at = put_header(text + sizeof text, '*', argc);
+    reeve__buf_add(buf, at, (size_t)(text + sizeof text - at));
+}
+
+char *reeve__cmd_place(reeve__buf *buf, size_t size) {
+    char text[HEADER_BYTES];
+    const char *header = put_header(text + sizeof text, '$', size);
+    size_t header_size = (size_t)(text + sizeof text - header);
+    if (size > SIZE_MAX - HEADER_BYTES - 2) {
+        buf->failed = true;
+        return NULL;
+    }
+    char *at = reeve__buf_reserve(buf, header_size + size + 2);
+    if (!at)
+        return NULL;
+    memcpy(at, header, header_size);
+    at += header_size;
+    memcpy(at + size, "\r\n", 2);
+    buf->size += header_size + size + 2;
+    return at;
 }
 
 void reeve__cmd_bytes(reeve__buf *buf, reeve_bytes arg) {
-    add_header(buf, '$', arg.size);
-    char *at = reeve__buf_reserve(buf, arg.size + 2);
-    if (!at)
-        return;
-    if (arg.size)
+    char *at = reeve__cmd_place(buf, arg.size);
+    if (at && arg.size)
         memcpy(at, arg.data, arg.size);
-    memcpy(at + arg.size, "\r\n", 2);
-    buf->size += arg.size + 2;
 }
 
 void reeve__cmd_text(reeve__buf *buf, const char *arg) {
@@ -39,9 +54,17 @@ void reeve__cmd_text(reeve__buf *buf, const char *arg) {
 }
 
 void reeve__cmd_int(reeve__buf *buf, int64_t arg) {
-    char text[24];
-    int size = snprintf(text, sizeof text, "%lld", (long long)arg);
-    reeve__cmd_bytes(buf, (reeve_bytes){ text, (size_t)size });
+    char text[20]; /* sign and 19 digits */
+    char *at = text + sizeof text;
+    uint64_t rest = arg < 0 ? 0 - (uint64_t)arg : (uint64_t)arg;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (arg < 0)
+        *--at = '-';
+    reeve__cmd_bytes(buf,
+                     (reeve_bytes){ at, (size_t)(text + sizeof text - at) });
 }
 
 void reeve__cmd_add(reeve__buf *buf, const reeve_bytes *args, size_t count) {

@@ -15,6 +15,8 @@
  * in buf (buf->failed). */
 void reeve__cmd_begin(reeve__buf *buf, size_t argc);
 void reeve__cmd_bytes(reeve__buf *buf, reeve_bytes arg);
+/* An argument of size bytes that the caller writes there; NULL without memory. */
+char *reeve__cmd_place(reeve__buf *buf, size_t size);
 void reeve__cmd_text(reeve__buf *buf, const char *arg);
 void reeve__cmd_int(reeve__buf *buf, int64_t arg); /* decimal */
 /* Whole command at once. */

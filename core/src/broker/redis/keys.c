@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "wire/resp.h"
+
 static const char *const names[REEVE__KEY_COUNT] = {
     [REEVE__KEY_TASKS] = "tasks",         [REEVE__KEY_PENDING] = "pending",
     [REEVE__KEY_RANKED] = "ranked",       [REEVE__KEY_ACTIVE] = "active",
@@ -37,24 +39,27 @@ reeve_rc reeve__prefix_check(reeve_bytes prefix, reeve_error *err) {
     return REEVE_OK;
 }
 
-static void argument_begin(reeve__buf *out, size_t size) {
-    reeve__buf_add_char(out, '$');
-    reeve__buf_add_int(out, (int64_t)size);
-    reeve__buf_add(out, "\r\n", 2);
+static char *put(char *at, const char *data, size_t size) {
+    if (size > 0) {
+        memcpy(at, data, size);
+    }
+    return at + size;
 }
 
 static void queue_key_add(reeve__buf *out, reeve_bytes prefix,
                           reeve_bytes queue, const char *name, size_t name_size,
                           reeve_bytes rest) {
-    argument_begin(out,
-                   prefix.size + 2 + queue.size + 2 + name_size + rest.size);
-    reeve__buf_add_bytes(out, prefix);
-    reeve__buf_add(out, ":{", 2);
-    reeve__buf_add_bytes(out, queue);
-    reeve__buf_add(out, "}:", 2);
-    reeve__buf_add(out, name, name_size);
-    reeve__buf_add_bytes(out, rest);
-    reeve__buf_add(out, "\r\n", 2);
+    char *at = reeve__cmd_place(out, prefix.size + 2 + queue.size + 2 +
+                                         name_size + rest.size);
+    if (!at) {
+        return;
+    }
+    at = put(at, prefix.data, prefix.size);
+    at = put(at, ":{", 2);
+    at = put(at, queue.data, queue.size);
+    at = put(at, "}:", 2);
+    at = put(at, name, name_size);
+    put(at, rest.data, rest.size);
 }
 
 void reeve__key_add(reeve__buf *out, reeve_bytes prefix, reeve_bytes queue,
@@ -71,9 +76,11 @@ void reeve__key_add_once(reeve__buf *out, reeve_bytes prefix, reeve_bytes queue,
 void reeve__key_add_global(reeve__buf *out, reeve_bytes prefix,
                            const char *name) {
     size_t size = strlen(name);
-    argument_begin(out, prefix.size + 1 + size);
-    reeve__buf_add_bytes(out, prefix);
-    reeve__buf_add_char(out, ':');
-    reeve__buf_add(out, name, size);
-    reeve__buf_add(out, "\r\n", 2);
+    char *at = reeve__cmd_place(out, prefix.size + 1 + size);
+    if (!at) {
+        return;
+    }
+    at = put(at, prefix.data, prefix.size);
+    *at++ = ':';
+    put(at, name, size);
 }

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* Each buffer that an idle protocol object keeps is no larger. */
+#define SPARE_BYTES_MAX ((size_t)64 * 1024)
+
 enum string_slot {
     STRING_PREFIX,
     STRING_USER,
@@ -86,6 +89,14 @@ reeve_rc reeve_protocol_new(reeve_protocol **out, reeve_env *env,
     return REEVE_OK;
 }
 
+static void job_destroy(reeve_env *env, reeve__job *job) {
+    if (job) {
+        reeve__buf_dispose(&job->bytes);
+        reeve__buf_dispose(&job->slots);
+        reeve__free(env, job);
+    }
+}
+
 static void jobs_free(reeve_protocol *protocol) {
     while (protocol->first) {
         reeve__job *job = protocol->first;
@@ -104,7 +115,7 @@ void reeve_protocol_free(reeve_protocol *protocol) {
     }
     reeve_env *env = protocol->env;
     jobs_free(protocol);
-    reeve__free(env, protocol->spare);
+    job_destroy(env, protocol->spare);
     reeve__engine_dispose(&protocol->engine);
     char *password = protocol->strings[STRING_PASSWORD];
     if (password) {
@@ -183,16 +194,35 @@ int64_t reeve_protocol_now(const reeve_protocol *protocol) {
 reeve_rc reeve__job_new(reeve__job **out, reeve_protocol *protocol,
                         int32_t kind, reeve_error *err) {
     reeve__job *job = protocol->spare;
-    protocol->spare = NULL;
-    job = job ? job : reeve__alloc(protocol->env, sizeof(*job));
+    reeve__buf bytes, slots;
+    if (job) {
+        protocol->spare = NULL;
+        bytes = job->bytes;
+        slots = job->slots;
+    } else {
+        job = reeve__alloc(protocol->env, sizeof(*job));
+        reeve__buf_init(&bytes, protocol->env);
+        reeve__buf_init(&slots, protocol->env);
+    }
     *out = job;
     if (!job) {
         return reeve__fail_nomem(err);
     }
     memset(job, 0, sizeof(*job));
     job->kind = kind;
+    job->bytes = bytes;
+    job->slots = slots;
     reeve__buf_init(&job->rows, protocol->env);
     return REEVE_OK;
+}
+
+/* Empties a buffer of a spare job; a large one is given back. */
+static void buf_spare(reeve__buf *buf) {
+    if (buf->capacity > SPARE_BYTES_MAX) {
+        reeve__buf_dispose(buf);
+    } else {
+        reeve__buf_clear(buf);
+    }
 }
 
 void reeve__job_free(reeve_protocol *protocol, reeve__job *job) {
@@ -226,17 +256,16 @@ void reeve__job_free(reeve_protocol *protocol, reeve__job *job) {
         job->kept = kept->next;
         reeve__free(env, kept);
     }
-    reeve__free(env, job->items);
-    reeve__free(env, job->order);
     reeve__free(env, job->settles);
     reeve__free(env, job->refs);
     reeve__free(env, job->queues);
-    reeve__free(env, job->enqueued);
     reeve__free(env, job->codes);
     reeve__buf_dispose(&job->rows);
     if (protocol->spare) {
-        reeve__free(env, job);
+        job_destroy(env, job);
     } else {
+        buf_spare(&job->bytes);
+        buf_spare(&job->slots);
         protocol->spare = job; /* the next one needs the same */
     }
 }

@@ -30,6 +30,9 @@ typedef struct reeve__job {
     } op;
     reeve__call directory; /* ENQUEUE: SADD of a new queue */
     bool registers;
+    /* ENQUEUE: both buffers stay with a spare job for the next one. */
+    reeve__buf bytes; /* what the items point to */
+    reeve__buf slots; /* items, enqueued, order */
     reeve__enqueue_item *items;
     reeve__enqueue_item **order;
     reeve__turn one;

@@ -32,10 +32,11 @@ reeve_rc reeve_protocol_hello(uint64_t *out_op, reeve_protocol *protocol,
 
 /* ---- enqueue ------------------------------------------------------------- */
 
-/* Checks and copies one task into the job. */
+/* Checks one task and copies it behind job->bytes. Its views have their sizes,
+ * place_tasks gives them their place. */
 static reeve_rc take_task(reeve_protocol *protocol, reeve__job *job,
                           reeve__enqueue_item *item,
-                          const reeve_enqueue_args *given, bool resent,
+                          const reeve_enqueue_args *given, int64_t now_at_ms,
                           reeve_error *err) {
     reeve_enqueue_args args;
     reeve_rc rc = reeve__struct_load(&args, sizeof(args), sizeof(args), given,
@@ -46,40 +47,45 @@ static reeve_rc take_task(reeve_protocol *protocol, reeve__job *job,
     if (rc < 0) {
         return rc;
     }
-    int64_t now_at_ms = reeve__engine_now(&protocol->engine);
-    now_at_ms = now_at_ms > 0 ? now_at_ms : reeve__now_at_ms(protocol->env);
-    reeve__buf envelope;
-    reeve__buf_init(&envelope, protocol->env);
-    rc = reeve__envelope_build(&envelope, &args, now_at_ms, err);
     char id[REEVE__UUID_TEXT_BYTES + 1];
-    *item = (reeve__enqueue_item){
-        .queue = args.queue.size > 0 ? args.queue : reeve_bytes_of("default"),
-        .id = args.id,
-        .envelope = reeve__buf_view(&envelope),
-        .idempotency_key = args.idempotency_key,
-        .idempotency_ttl_ms = args.idempotency_ttl_ms > 0
-                                  ? args.idempotency_ttl_ms
-                                  : REEVE_IDEMPOTENCY_TTL_MS_DEFAULT,
-        .delay_ms = args.delay_ms,
-        .due_at_ms = args.due_at_ms,
-        .priority = args.priority == REEVE_PRIORITY_LOWEST ? 0
-                    : args.priority == 0 ? REEVE_PRIORITY_DEFAULT
-                                         : args.priority,
-        .resent = resent,
-    };
-    if (item->id.size == 0) {
+    if (args.id.size == 0) {
         reeve__id_new(id, protocol->env, now_at_ms);
-        item->id = reeve_bytes_of(id);
+        args.id = reeve_bytes_of(id);
     }
-    if (rc == REEVE_OK &&
-        (!reeve__job_keep(protocol, job, &item->queue) ||
-         !reeve__job_keep(protocol, job, &item->id) ||
-         !reeve__job_keep(protocol, job, &item->envelope) ||
-         !reeve__job_keep(protocol, job, &item->idempotency_key))) {
-        rc = reeve__fail_nomem(err);
-    }
-    reeve__buf_dispose(&envelope);
+    item->queue = args.queue.size > 0 ? args.queue : reeve_bytes_of("default");
+    item->id = args.id;
+    item->idempotency_key = args.idempotency_key;
+    item->idempotency_ttl_ms = args.idempotency_ttl_ms > 0
+                                   ? args.idempotency_ttl_ms
+                                   : REEVE_IDEMPOTENCY_TTL_MS_DEFAULT;
+    item->delay_ms = args.delay_ms;
+    item->due_at_ms = args.due_at_ms;
+    item->priority = args.priority == REEVE_PRIORITY_LOWEST ? 0
+                     : args.priority == 0 ? REEVE_PRIORITY_DEFAULT
+                                          : args.priority;
+    reeve__buf *bytes = &job->bytes;
+    reeve__buf_add_bytes(bytes, item->queue);
+    reeve__buf_add_bytes(bytes, item->id);
+    reeve__buf_add_bytes(bytes, item->idempotency_key);
+    size_t before = bytes->size;
+    rc = reeve__envelope_build(bytes, &args, now_at_ms, err);
+    item->envelope.size = bytes->size - before;
     return rc;
+}
+
+/* Now that job->bytes stays where it is, the items point into it. */
+static void place_tasks(reeve__job *job) {
+    const char *at = job->bytes.data;
+    for (size_t i = 0; i < job->count; i++) {
+        reeve__enqueue_item *item = &job->items[i];
+        reeve_bytes *const views[] = { &item->queue, &item->id,
+                                       &item->idempotency_key,
+                                       &item->envelope };
+        for (size_t k = 0; k < sizeof(views) / sizeof(views[0]); k++) {
+            views[k]->data = at;
+            at += views[k]->size;
+        }
+    }
 }
 
 /* SADD of the queues; the directory is small and the command cheap. */
@@ -105,17 +111,31 @@ static void send_directory(reeve_protocol *protocol, reeve__job *job) {
 static reeve_rc take_tasks(reeve_protocol *protocol, reeve__job *job,
                            const reeve_enqueue_args *args, size_t count,
                            bool resent, reeve_error *err) {
-    job->count = count;
-    job->items = reeve__calloc(protocol->env, count, sizeof(*job->items));
-    job->order = reeve__calloc(protocol->env, count, sizeof(*job->order));
-    job->enqueued = reeve__calloc(protocol->env, count, sizeof(*job->enqueued));
-    if (!job->items || !job->order || !job->enqueued) {
+    size_t items_bytes = count * sizeof(*job->items);
+    size_t enqueued_bytes = count * sizeof(*job->enqueued);
+    char *slots =
+        reeve__buf_reserve(&job->slots, items_bytes + enqueued_bytes +
+                                            count * sizeof(*job->order));
+    if (!slots) {
         return reeve__fail_nomem(err);
     }
+    memset(slots, 0, items_bytes + enqueued_bytes);
+    job->count = count;
+    job->items = (reeve__enqueue_item *)(void *)slots;
+    job->enqueued = (reeve_enqueue_result *)(void *)(slots + items_bytes);
+    job->order =
+        (reeve__enqueue_item **)(void *)(slots + items_bytes + enqueued_bytes);
+    int64_t now_at_ms = reeve__engine_now(&protocol->engine);
+    now_at_ms = now_at_ms > 0 ? now_at_ms : reeve__now_at_ms(protocol->env);
     reeve_rc rc = REEVE_OK;
     for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
-        rc = take_task(protocol, job, &job->items[i], &args[i], resent, err);
-        job->order[i] = &job->items[i];
+        reeve__enqueue_item *item = &job->items[i];
+        rc = take_task(protocol, job, item, &args[i], now_at_ms, err);
+        item->resent = resent;
+        job->order[i] = item;
+    }
+    if (rc == REEVE_OK) {
+        place_tasks(job);
     }
     return rc;
 }
