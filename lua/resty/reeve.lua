@@ -135,9 +135,9 @@ local function send_one(config, by, first, resent, ...)
     return info
 end
 
--- Sends out and waits for the answer to its one task: the info; nil, message,
--- code, whether it was answered at all.
-local function talk(config, sock, protocol, out)
+-- Sends out and waits for the answer to its one task, which is stored by this id:
+-- the info; nil, message, code, whether it was answered at all.
+local function talk(config, sock, protocol, out, id)
     local info, err, code, answered
     repeat
         local good
@@ -154,13 +154,16 @@ local function talk(config, sock, protocol, out)
         info, err, code, answered = protocol:finish_task(good)
         out = info == false and protocol:output()
     until info ~= false
+    if info == true then
+        return { id = id, state = "pending", existing = false }
+    end
     return info, err, code, answered
 end
 
 -- talk, and then the socket and the protocol object go where they belong. The
 -- first value says whether that was the answer.
-local function exchange_one(config, sock, protocol, out)
-    local info, err, code, answered = talk(config, sock, protocol, out)
+local function exchange_one(config, sock, protocol, out, id)
+    local info, err, code, answered = talk(config, sock, protocol, out, id)
     local done = info or (answered and not is_passing(code))
     if done then
         sock:setkeepalive(config.idle_ms, config.pool_size)
@@ -219,7 +222,7 @@ function _M:enqueue(task_type, payload, options)
     sock, out, code = connect_one(config, by, protocol, out, task_type, payload,
         options, id)
     if sock then
-        done, info, err, code = exchange_one(config, sock, protocol, out)
+        done, info, err, code = exchange_one(config, sock, protocol, out, id)
     else
         err = out
     end

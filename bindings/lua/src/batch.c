@@ -85,11 +85,17 @@ static reeve_lua_batch *push_batch(lua_State *L, size_t count) {
     return batch;
 }
 
-/* Item i from the values at type, payload and options; false: message pushed. */
+/* Item i from the values at type, payload and options, or with the options of
+ * like, unless NULL; false: message pushed. */
 static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
-                      int anchor, int type, reeve_env *env, reeve_rc *code) {
+                      int anchor, int type, const reeve_lua_task *like,
+                      reeve_env *env, reeve_rc *code) {
     reeve_lua_task *task = &batch->items[i].task;
-    if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1, type + 2))
+    bool good =
+        like ? reeve_lua_read_like(L, task, code, anchor, type, type + 1, like)
+             : reeve_lua_read_task(L, task, code, anchor, type, type + 1,
+                                   type + 2);
+    if (!good)
         return false;
     reeve_enqueue_args *args = &batch->args[i];
     *args = task->args;
@@ -113,7 +119,7 @@ static int task(lua_State *L) {
         lua_rawseti(L, 6, (int)lua_rawlen(L, 6) + 1);
     }
     reeve_rc code;
-    if (!read_item(L, batch, 0, 6, 1, reeve_lua_id_env(L), &code))
+    if (!read_item(L, batch, 0, 6, 1, NULL, reeve_lua_id_env(L), &code))
         return reeve_lua_failf(L, code, "%s", lua_tostring(L, -1));
     if (lua_type(L, 4) == LUA_TSTRING)
         batch->args[0].id = reeve_lua_bytes(L, 4);
@@ -153,13 +159,22 @@ static int batch_new(lua_State *L) {
     reeve_lua_batch *batch = push_batch(L, (size_t)count);
     reeve_env *env = reeve_lua_id_env(L);
     luaL_checkstack(L, 16, "batch");
+    lua_pushnil(L); /* at 6: the options of the item before */
+    const reeve_lua_task *like = NULL;
     for (int i = 0; i < (int)count; i++) {
         reeve_rc code;
         push_item(L, (int)first + i, 5);
-        if (!read_item(L, batch, (size_t)i, 5, 6, env, &code))
+        if (!lua_rawequal(L, 6, 9))
+            like = NULL;
+        if (!read_item(L, batch, (size_t)i, 5, 7, like, env, &code))
             return reeve_lua_failf(L, code, "item %d: %s", (int)first + i,
                                    lua_tostring(L, -1));
-        lua_settop(L, 5);
+        if (!like) {
+            like = &batch->items[i].task;
+            lua_pushvalue(L, 9);
+            lua_replace(L, 6);
+        }
+        lua_settop(L, 6);
     }
     lua_settop(L, 4);
     return 1;

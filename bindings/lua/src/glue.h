@@ -15,7 +15,7 @@
 
 /* What lua/reeve.lua and lua/resty expect of this file; both sides count up
  * when the interface between them changes. */
-#define REEVE_LUA_ABI 1
+#define REEVE_LUA_ABI 2
 
 #if defined(__GNUC__) || defined(__clang__)
 #define REEVE_LUA_EXPORT __attribute__((visibility("default")))
@@ -90,6 +90,7 @@ enum reeve_lua_kind {
     REEVE_LUA_NUMBER,   /* double, low … high */
     REEVE_LUA_TABLE,    /* checked to be one; the caller reads it */
     REEVE_LUA_ANY,      /* the caller's: checked and read there */
+    REEVE_LUA_SEEN,     /* the same; int32_t 1: it is there */
 };
 
 typedef struct reeve_lua_option {
@@ -128,19 +129,26 @@ typedef struct reeve_lua_task {
     reeve_retry_options retry;
     int64_t delays_ms[REEVE_DELAYS_COUNT_MAX];
     int64_t expires_ms; /* > 0: the deadline is that long from server now */
+    bool raw;           /* the payload is taken as it is */
 } reeve_lua_task;
 
 /*
  * Reads one task: its type, its payload (any value, made JSON; with the option
  * raw = true a string, taken as it is) and its options (a table or nil; see
- * docs/lua.md). Strings made here are appended to the table at anchor, so that
- * out stays valid while that table lives. out is not to be moved (args.retry
+ * docs/lua.md). What is made here is appended to the table at anchor, so that
+ * out stays valid while that table lives; anchor 0: it stays on the stack, and
+ * out is valid as long. out is not to be moved (args.retry
  * points into it). Indices are absolute. False: pushed a message; *code says
  * which (REEVE_E_USAGE for an unknown option, REEVE_E_INVALID for a value).
  * Raises for a wrong type of type or options.
  */
 bool reeve_lua_read_task(lua_State *L, reeve_lua_task *out, reeve_rc *code,
                          int anchor, int type, int payload, int options);
+/* The same with the options of like, which were read from the same table. like
+ * must live, where it is, as long as out. */
+bool reeve_lua_read_like(lua_State *L, reeve_lua_task *out, reeve_rc *code,
+                         int anchor, int type, int payload,
+                         const reeve_lua_task *like);
 /* Whether it is an option that reeve_lua_read_task knows. */
 bool reeve_lua_is_task_option(const char *name);
 /* Fills task->retry from the retry table at index (or nil) and the option

@@ -11,6 +11,7 @@
 
 #include "json.h"
 
+#define FIRST_BYTES 1024
 #define CDATA 10 /* LuaJIT's type of FFI values */
 
 typedef struct frame {
@@ -23,12 +24,13 @@ typedef struct frame {
 
 typedef struct json_writer {
     lua_State *L;
-    int buffer_index; /* userdata behind data */
+    int buffer_index; /* userdata behind data, once first is too small */
     char *data;
     size_t size;
     size_t capacity;
     char why[160];
     int depth;
+    char first[FIRST_BYTES];
     frame frames[REEVE_LUA_JSON_DEPTH_MAX];
 } json_writer;
 
@@ -90,8 +92,25 @@ static bool add_escape(json_writer *writer, unsigned char c) {
     return add(writer, text, 6);
 }
 
+/* Bytes from at that stand for themselves, eight at a time. A byte below ' ', a
+ * quote, a backslash or one of 0x80 and above sets the highest bit of its lane
+ * in one of the four terms. */
+static size_t skip_plain(reeve_bytes text, size_t at) {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t lanes;
+    for (; text.size - at >= sizeof lanes; at += sizeof lanes) {
+        memcpy(&lanes, text.data + at, sizeof lanes);
+        uint64_t found = lanes | (lanes - ones * ' ') |
+                         ((lanes ^ ones * '"') - ones) |
+                         ((lanes ^ ones * '\\') - ones);
+        if (found & ones * 0x80)
+            break;
+    }
+    return at;
+}
+
 static bool add_string(json_writer *writer, reeve_bytes text) {
-    size_t start = 0, at = 0;
+    size_t start = 0, at = skip_plain(text, 0);
     if (!reserve(writer, text.size + 2) || !add(writer, "\"", 1))
         return false;
     while (at < text.size) {
@@ -111,6 +130,7 @@ static bool add_string(json_writer *writer, reeve_bytes text) {
             !add_escape(writer, c))
             return false;
         start = ++at;
+        at = skip_plain(text, at);
     }
     return add(writer, text.data + start, text.size - start) &&
            add(writer, "\"", 1);
@@ -345,8 +365,14 @@ bool reeve_lua_to_json(lua_State *L, int index) {
         index = lua_gettop(L) + 1 + index;
     luaL_checkstack(L, REEVE_LUA_JSON_DEPTH_MAX * 2 + 12, "json");
     int base = lua_gettop(L);
-    json_writer writer = { .L = L, .buffer_index = base + 1, .capacity = 512 };
-    writer.data = reeve_lua_newuserdata(L, writer.capacity);
+    json_writer writer; /* not to be cleared: it is large */
+    writer.L = L;
+    writer.buffer_index = base + 1;
+    writer.data = writer.first;
+    writer.size = 0;
+    writer.capacity = sizeof writer.first;
+    writer.depth = 0;
+    lua_pushnil(L);
     lua_pushvalue(L, index);
     bool good = write_value(&writer);
     if (good)

@@ -170,6 +170,9 @@ static bool read_value(lua_State *L, void *out, int index,
     case REEVE_LUA_TABLE:
         return lua_istable(L, index) ||
                wrong_type(L, option->name, "a table", index);
+    case REEVE_LUA_SEEN:
+        *(int32_t *)member = 1;
+        return true;
     default: /* ANY: the caller's */
         return true;
     }
@@ -191,7 +194,8 @@ bool reeve_lua_read_options(lua_State *L, void *out, reeve_rc *code, int index,
         }
         const char *name = lua_tostring(L, -2);
         const reeve_lua_option *option = list;
-        while (option->name && strcmp(option->name, name) != 0)
+        while (option->name &&
+               (option->name[0] != name[0] || strcmp(option->name, name) != 0))
             option++;
         if (!option->name) {
             *code = REEVE_E_USAGE;

@@ -12,13 +12,18 @@
 /* The user value is a table: operation → its queue's name. */
 typedef struct holder {
     reeve_protocol *protocol;
+    reeve_env *ids; /* of the Lua state, which outlives its calls */
 } holder;
 
-reeve_protocol *reeve_lua_check_protocol(lua_State *L) {
-    holder *self = luaL_checkudata(L, 1, TYPE);
+static const holder *check_holder(lua_State *L) {
+    const holder *self = luaL_checkudata(L, 1, TYPE);
     if (!self->protocol)
         luaL_argerror(L, 1, "the protocol object is closed");
-    return self->protocol;
+    return self;
+}
+
+reeve_protocol *reeve_lua_check_protocol(lua_State *L) {
+    return check_holder(L)->protocol;
 }
 
 static int protocol_gc(lua_State *L) {
@@ -56,6 +61,7 @@ static int protocol_new(lua_State *L) {
         return reeve_lua_failf(L, rc, "%s", lua_tostring(L, -1));
     holder *self = reeve_lua_newuserdata(L, sizeof *self);
     self->protocol = NULL;
+    self->ids = reeve_lua_id_env(L);
     luaL_getmetatable(L, TYPE);
     lua_setmetatable(L, -2);
     lua_newtable(L);
@@ -138,18 +144,18 @@ static int enqueue(lua_State *L) {
  * bytes to send and its id; false when it needs the server's clock, which is not
  * known yet; or nil, message, code. */
 static int submit_task(lua_State *L) {
-    reeve_protocol *protocol = reeve_lua_check_protocol(L);
+    const holder *self = check_holder(L);
+    reeve_protocol *protocol = self->protocol;
     lua_settop(L, 6);
-    lua_newtable(L);
     reeve_lua_task task;
     reeve_rc rc;
-    if (!reeve_lua_read_task(L, &task, &rc, 7, 2, 3, 4))
+    if (!reeve_lua_read_task(L, &task, &rc, 0, 2, 3, 4))
         return reeve_lua_failf(L, rc, "%s", lua_tostring(L, -1));
     char id[REEVE_ID_TEXT_BYTES];
     if (lua_type(L, 5) == LUA_TSTRING) {
         task.args.id = reeve_lua_bytes(L, 5);
     } else if (task.args.id.size == 0) {
-        reeve_id_new(id, reeve_lua_id_env(L));
+        reeve_id_new(id, self->ids);
         task.args.id = reeve_bytes_of(id);
     }
     if (task.expires_ms > 0) {

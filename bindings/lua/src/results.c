@@ -11,12 +11,56 @@ static const char *const kind_names[] = {
     [REEVE_PROTOCOL_SWEEP] = "sweep",     [REEVE_PROTOCOL_BEAT] = "beat",
 };
 
-/* items: for each task its info, or false for one that was refused. */
+/* Stored as pending by its own id, as nearly all are. */
+static bool is_plain(const reeve_enqueue_result *item) {
+    return item->code == 0 && item->state == REEVE_STATE_PENDING &&
+           !item->existing && item->due_at_ms == 0;
+}
+
+/* What stays the same from item to item, pushed once: a name that is at hand
+ * need not be looked up in Lua's table of strings. */
+enum name {
+    NAME_ID,
+    NAME_STATE,
+    NAME_PENDING,
+    NAME_EXISTING,
+    NAME_COUNT
+};
+
+static void push_names(lua_State *L) {
+    lua_pushliteral(L, "id");
+    lua_pushliteral(L, "state");
+    lua_pushstring(L, reeve_state_name(REEVE_STATE_PENDING));
+    lua_pushliteral(L, "existing");
+}
+
+/* The info of a plain item; the names begin at names. */
+static void push_plain(lua_State *L, const reeve_enqueue_result *item,
+                       int names) {
+    lua_createtable(L, 0, 3);
+    lua_pushvalue(L, names + NAME_ID);
+    lua_pushstring(L, item->id);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, names + NAME_STATE);
+    lua_pushvalue(L, names + NAME_PENDING);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, names + NAME_EXISTING);
+    lua_pushboolean(L, 0);
+    lua_rawset(L, -3);
+}
+
+/* items: for each task its info; one that was refused has code and message. */
 static void set_items(lua_State *L, const reeve_protocol_result *result) {
+    luaL_checkstack(L, NAME_COUNT + 6, "items");
+    int names = lua_gettop(L) + 1;
+    push_names(L);
     lua_createtable(L, (int)result->enqueued_count, 0);
     for (size_t i = 0; i < result->enqueued_count; i++) {
         const reeve_enqueue_result *item = &result->enqueued[i];
-        reeve_lua_push_enqueued(L, item);
+        if (is_plain(item))
+            push_plain(L, item, names);
+        else
+            reeve_lua_push_enqueued(L, item);
         if (item->code < 0) {
             lua_pushstring(L, reeve_code_slug(item->code));
             lua_setfield(L, -2, "code");
@@ -25,7 +69,8 @@ static void set_items(lua_State *L, const reeve_protocol_result *result) {
         }
         lua_rawseti(L, -2, (int)i + 1);
     }
-    lua_setfield(L, -2, "items");
+    lua_setfield(L, names - 1, "items");
+    lua_settop(L, names - 1);
 }
 
 /* lost: indices of what is no longer ours; nil when all is. */
@@ -137,7 +182,9 @@ int reeve_lua_next_result(lua_State *L) {
     return 1;
 }
 
-/* finish_task(bytes): what submit_task's task came to: its info; false when more
+/* finish_task(bytes): what submit_task's task came to: true when it is stored,
+ * pending, new, by the id that submit_task gave; its info when it is another
+ * way; false when more
  * has to come (or to be sent); or nil, message, code and, when it was answered
  * all the same, true. */
 int reeve_lua_finish_task(lua_State *L) {
@@ -152,6 +199,10 @@ int reeve_lua_finish_task(lua_State *L) {
         return reeve_lua_fail(L, rc, &err);
     if (!result) {
         lua_pushboolean(L, 0);
+        return 1;
+    }
+    if (result->code == 0 && is_plain(&result->enqueued[0])) {
+        lua_pushboolean(L, 1);
         return 1;
     }
     if (result->code == 0 && result->enqueued[0].code == 0) {
