@@ -35,6 +35,9 @@ FUZZ_TIMEOUT_S = 7200
 # Debian's busted runs under whatever `lua` is, so they are named.
 LUAS = ("lua5.4", "luajit")
 SHOW_BUSTED = ROOT / "tests" / "lua" / "support" / "report.lua"
+# Runs a spec inside nginx, in each of these phases.
+NGINX_BUSTED = ROOT / "tests" / "support" / "busted_nginx.py"
+NGINX_PHASES = ("request", "timer")
 SOURCE_FOLDERS = ("core", "bindings", "tests", "docs/examples")
 
 
@@ -234,22 +237,32 @@ def lua_env(build: Path, interpreter: str) -> dict[str, str]:
     }
 
 
+def show_spec(tally: Tally, name: str, command: list[str], env: dict[str, str]) -> None:
+    """Runs a spec by a command in which REPORT stands for the file of counts."""
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "busted.json"
+        words = [str(report) if word == "REPORT" else word for word in command]
+        out = run(words, LUA_TIMEOUT_S, env)
+        show(tally, name, count_busted(report, out.code), out)
+
+
 def lua_suite(tally: Tally, plan: Plan) -> None:
-    """Each spec of tests/lua under each interpreter."""
+    """Each spec of tests/lua under each interpreter, those of tests/lua/nginx inside nginx."""
     busted = shutil.which("busted")
     if busted is None:
         show(tally, "busted", (0, 1, 0), Outcome(127, "busted is missing", 0.0))
         return
     for interpreter in LUAS:
         env = lua_env(plan.build, interpreter)
+        command = [interpreter, busted, "-o", str(SHOW_BUSTED), "-Xoutput", "REPORT"]
         for path in sorted((ROOT / "tests" / "lua").glob("*_spec.lua")):
-            if not plan.wants(path.stem):
-                continue
-            with tempfile.TemporaryDirectory() as scratch:
-                report = Path(scratch) / "busted.json"
-                command = [interpreter, busted, "-o", str(SHOW_BUSTED), "-Xoutput", str(report)]
-                out = run([*command, str(path)], LUA_TIMEOUT_S, env)
-                show(tally, f"{interpreter} {path.stem}", count_busted(report, out.code), out)
+            if plan.wants(path.stem):
+                show_spec(tally, f"{interpreter} {path.stem}", [*command, str(path)], env)
+    env = {"REEVE_BUILD_DIR": str(plan.build)}
+    for path in sorted((ROOT / "tests" / "lua" / "nginx").glob("*_spec.lua")):
+        for phase in NGINX_PHASES if plan.wants(path.stem) else ():
+            command = [sys.executable, str(NGINX_BUSTED), str(path), "REPORT", "--phase", phase]
+            show_spec(tally, f"nginx {phase} {path.stem}", command, env)
 
 
 def c_files() -> list[str]:

@@ -117,9 +117,9 @@ class Nginx:
         conn.connect()
         return conn
 
-    def get(self, path: str, body: str | None = None) -> tuple[int, str]:
+    def get(self, path: str, body: str | None = None, timeout_s: float = 30.0) -> tuple[int, str]:
         """Status and text of one request."""
-        conn = self.connect()
+        conn = self.connect(timeout_s)
         try:
             conn.request("POST" if body is not None else "GET", path, body)
             answer = conn.getresponse()

@@ -1,8 +1,10 @@
 -- busted's output for tests/run.py: failures as text, the counts as JSON in the
--- file that is named by -Xoutput.
+-- file that is named by -Xoutput. options.print: for nginx, where there is no
+-- standard output.
 return function(options)
   local busted = require "busted"
   local handler = require "busted.outputHandlers.base" ()
+  local print = options.print or print
 
   local function tell(kind, list)
     for _, item in ipairs(list) do
