@@ -13,6 +13,7 @@ import random
 import socket
 import sys
 import tempfile
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -81,7 +82,10 @@ def run_spec(spec: Path, report: Path, phase: str, scratch: Path) -> int:
         given_path.write_text(json.dumps(given))
         query: dict[str, object] = {"spec": spec, "output": OUTPUT, "report": report}
         query |= {"given": given_path, "phase": phase, "timeout": TIMEOUT_S}
-        status, text = nginx.get("/spec?" + urlencode(query), timeout_s=TIMEOUT_S)
+        try:
+            status, text = nginx.get("/spec?" + urlencode(query), timeout_s=TIMEOUT_S)
+        except (OSError, HTTPException) as error:  # a crash or no end; its log says more
+            status, text = 0, f"{error!r}\n"
         print(text, end="")
         log = nginx.log()
     # A worker that crashed is started anew, and says so in the log alone.
