@@ -294,6 +294,10 @@ function _M:enqueue_many(items)
         end
         return unanswered(batches, ops, code), ops, code
     end
+    local only = #ops == 1 and results[ops[1]]
+    if only and only.items and not only.failed then
+        return only.items
+    end
     local infos, failure = {}, {}
     for i = 1, #ops do
         collect(infos, results[ops[i]], batches[i], failure)

@@ -61,7 +61,7 @@ reeve_lua_batch *reeve_lua_check_batch(lua_State *L, int index) {
 
 void reeve_lua_batch_clock(reeve_lua_batch *batch, int64_t now_at_ms) {
     for (size_t i = 0; i < batch->count && batch->needs_clock; i++) {
-        int64_t expires_ms = batch->items[i].task.expires_ms;
+        int64_t expires_ms = batch->expires_ms[i];
         if (expires_ms > 0)
             batch->args[i].deadline_at_ms = now_at_ms + expires_ms;
     }
@@ -70,13 +70,15 @@ void reeve_lua_batch_clock(reeve_lua_batch *batch, int64_t now_at_ms) {
 
 /* A new batch on top, its strings' table in its user value and at anchor. */
 static reeve_lua_batch *push_batch(lua_State *L, size_t count) {
-    size_t items = sizeof(reeve_lua_batch) +
-                   count * sizeof(((reeve_lua_batch *)0)->items[0]);
+    size_t item_bytes =
+        sizeof(reeve_enqueue_args) + sizeof(int64_t) + REEVE_ID_TEXT_BYTES;
     reeve_lua_batch *batch =
-        reeve_lua_newuserdata(L, items + count * sizeof(reeve_enqueue_args));
+        reeve_lua_newuserdata(L, sizeof *batch + count * item_bytes);
     batch->count = count;
     batch->needs_clock = false;
-    batch->args = (reeve_enqueue_args *)(void *)((char *)batch + items);
+    batch->args = (reeve_enqueue_args *)(void *)(batch + 1);
+    batch->expires_ms = (int64_t *)(void *)(batch->args + count);
+    batch->ids = (char(*)[REEVE_ID_TEXT_BYTES])(batch->expires_ms + count);
     luaL_getmetatable(L, TYPE);
     lua_setmetatable(L, -2);
     lua_newtable(L);
@@ -85,25 +87,33 @@ static reeve_lua_batch *push_batch(lua_State *L, size_t count) {
     return batch;
 }
 
-/* Item i from the values at type, payload and options, or with the options of
- * like, unless NULL; false: message pushed. */
+/* Item i from the values at type, payload and options. *like: the task whose
+ * options it shares, or NULL: then it becomes a new one, kept at anchor. False:
+ * message pushed. */
 static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
-                      int anchor, int type, const reeve_lua_task *like,
+                      int anchor, int type, const reeve_lua_task **like,
                       reeve_env *env, reeve_rc *code) {
-    reeve_lua_task *task = &batch->items[i].task;
-    bool good =
-        like ? reeve_lua_read_like(L, task, code, anchor, type, type + 1, like)
-             : reeve_lua_read_task(L, task, code, anchor, type, type + 1,
-                                   type + 2);
-    if (!good)
-        return false;
     reeve_enqueue_args *args = &batch->args[i];
-    *args = task->args;
-    if (args->id.size == 0) {
-        reeve_id_new(batch->items[i].id, env);
-        args->id = reeve_bytes_of(batch->items[i].id);
+    if (*like) {
+        reeve_lua_task task;
+        if (!reeve_lua_read_like(L, &task, code, anchor, type, type + 1, *like))
+            return false;
+        *args = task.args;
+    } else {
+        reeve_lua_task *task = reeve_lua_newuserdata(L, sizeof *task);
+        lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
+        if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1,
+                                 type + 2))
+            return false;
+        *args = task->args;
+        *like = task;
     }
-    if (task->expires_ms > 0)
+    if (args->id.size == 0) {
+        reeve_id_new(batch->ids[i], env);
+        args->id = reeve_bytes_of(batch->ids[i]);
+    }
+    batch->expires_ms[i] = (*like)->expires_ms;
+    if ((*like)->expires_ms > 0)
         batch->needs_clock = true;
     return true;
 }
@@ -118,8 +128,9 @@ static int task(lua_State *L) {
         lua_pushvalue(L, i);
         lua_rawseti(L, 6, (int)lua_rawlen(L, 6) + 1);
     }
+    const reeve_lua_task *like = NULL;
     reeve_rc code;
-    if (!read_item(L, batch, 0, 6, 1, NULL, reeve_lua_id_env(L), &code))
+    if (!read_item(L, batch, 0, 6, 1, &like, reeve_lua_id_env(L), &code))
         return reeve_lua_failf(L, code, "%s", lua_tostring(L, -1));
     if (lua_type(L, 4) == LUA_TSTRING)
         batch->args[0].id = reeve_lua_bytes(L, 4);
@@ -164,16 +175,14 @@ static int batch_new(lua_State *L) {
     for (int i = 0; i < (int)count; i++) {
         reeve_rc code;
         push_item(L, (int)first + i, 5);
-        if (!lua_rawequal(L, 6, 9))
+        if (!lua_rawequal(L, 6, 9)) {
             like = NULL;
-        if (!read_item(L, batch, (size_t)i, 5, 7, like, env, &code))
-            return reeve_lua_failf(L, code, "item %d: %s", (int)first + i,
-                                   lua_tostring(L, -1));
-        if (!like) {
-            like = &batch->items[i].task;
             lua_pushvalue(L, 9);
             lua_replace(L, 6);
         }
+        if (!read_item(L, batch, (size_t)i, 5, 7, &like, env, &code))
+            return reeve_lua_failf(L, code, "item %d: %s", (int)first + i,
+                                   lua_tostring(L, -1));
         lua_settop(L, 6);
     }
     lua_settop(L, 4);

@@ -49,14 +49,17 @@ static void push_plain(lua_State *L, const reeve_enqueue_result *item,
     lua_rawset(L, -3);
 }
 
-/* items: for each task its info; one that was refused has code and message. */
+/* items: for each task its info; one that was refused has code and message, and
+ * then failed is set, too. */
 static void set_items(lua_State *L, const reeve_protocol_result *result) {
     luaL_checkstack(L, NAME_COUNT + 6, "items");
     int names = lua_gettop(L) + 1;
     push_names(L);
     lua_createtable(L, (int)result->enqueued_count, 0);
+    bool failed = false;
     for (size_t i = 0; i < result->enqueued_count; i++) {
         const reeve_enqueue_result *item = &result->enqueued[i];
+        failed = failed || item->code < 0;
         if (is_plain(item))
             push_plain(L, item, names);
         else
@@ -71,6 +74,8 @@ static void set_items(lua_State *L, const reeve_protocol_result *result) {
     }
     lua_setfield(L, names - 1, "items");
     lua_settop(L, names - 1);
+    if (failed)
+        reeve_lua_set_bool(L, "failed", true);
 }
 
 /* lost: indices of what is no longer ours; nil when all is. */

@@ -9,16 +9,15 @@
 #include <reeve/sys/protocol.h>
 #include "glue.h"
 
-/* Tasks on their way in. Their bytes are in the table that is the userdata's
- * user value. */
+/* Tasks on their way in. Their bytes, and what their options came to, are in the
+ * table that is the userdata's user value. The arrays have count elements and
+ * are behind the struct. */
 typedef struct reeve_lua_batch {
     size_t count;
-    bool needs_clock;         /* a deadline is relative to the server's clock */
-    reeve_enqueue_args *args; /* count of them, behind tasks */
-    struct {
-        reeve_lua_task task;
-        char id[REEVE_ID_TEXT_BYTES];
-    } items[];
+    bool needs_clock; /* a deadline is relative to the server's clock */
+    reeve_enqueue_args *args;
+    int64_t *expires_ms; /* > 0: the deadline is that long from server now */
+    char (*ids)[REEVE_ID_TEXT_BYTES];
 } reeve_lua_batch;
 
 /* Jobs that were claimed by one script: they share a token. */
