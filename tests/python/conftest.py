@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket as socket_
 import subprocess
 import threading
 import time
@@ -28,6 +29,12 @@ def wait_for(what: Callable[[], object], timeout: float = 20.0) -> None:
         time.sleep(0.005)
 
 
+def _listens(path: Path) -> bool:
+    """The socket's file is there before anybody listens at it."""
+    with socket_.socket(socket_.AF_UNIX) as link:
+        return link.connect_ex(str(path)) == 0
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on a unix socket, ended with the session."""
@@ -40,7 +47,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
     )
     try:
-        wait_for(socket.exists)
+        wait_for(lambda: _listens(socket))
         yield f"redis+unix://{socket}"
     finally:
         server.terminate()

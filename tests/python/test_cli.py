@@ -298,7 +298,7 @@ def test_demo_accounts_for_every_file(place: Place, shared_broker: str, kill: tu
     folder = place.folder / "files"
     folder.mkdir()
     for n in range(400):
-        (folder / f"{n}.txt").write_bytes(os.urandom(50) * (n * 20 + 1) if n % 10 else b"same")
+        (folder / f"{n}.txt").write_bytes(os.urandom(50) * (n * 40 + 1) if n % 10 else b"same")
     (folder / "broken-link").symlink_to("nowhere")
     url = ("--url", shared_broker)
     report = out(place, "demo", str(folder), *url, "-c", "2", *kill)

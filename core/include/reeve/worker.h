@@ -104,7 +104,7 @@ typedef struct reeve_completion {
 enum reeve_event_kind {
     REEVE_EVENT_DELIVERY = 1, /* run it, then complete it */
     REEVE_EVENT_CANCEL = 2,   /* stop the delivery named by serial */
-    REEVE_EVENT_STOPPED = 3,  /* the last event: nothing more will come */
+    REEVE_EVENT_STOPPED = 3,  /* the last event: the worker has ended */
 };
 
 enum reeve_cancel_reason {

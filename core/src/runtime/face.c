@@ -31,6 +31,11 @@ void reeve__cancel(reeve_worker *worker, reeve_delivery *dlv, int reason) {
     reeve__events_ring(worker);
 }
 
+/* Nothing more will come, and the worker has left the broker's list. */
+static bool is_over(const reeve_worker *worker) {
+    return worker->phase == REEVE__PHASE_STOPPED && !worker->threads_running;
+}
+
 /* Takes what is there. Holds: worker->mutex. */
 static size_t take_events(reeve_event *out, size_t max, reeve_worker *worker) {
     size_t count = 0;
@@ -55,15 +60,14 @@ static size_t take_events(reeve_event *out, size_t max, reeve_worker *worker) {
             .delivery = dlv,
         };
     }
-    if (count < max && worker->phase == REEVE__PHASE_STOPPED)
+    if (count < max && is_over(worker))
         out[count++] = (reeve_event){ .kind = REEVE_EVENT_STOPPED };
     return count;
 }
 
 static bool has_events(const reeve_worker *worker) {
     return worker->cancel_first ||
-           (worker->ready.count && !worker->handler_count) ||
-           worker->phase == REEVE__PHASE_STOPPED;
+           (worker->ready.count && !worker->handler_count) || is_over(worker);
 }
 
 size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,

@@ -57,6 +57,10 @@ void reeve__worker_thread_ends(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     worker->threads_running--;
     reeve__broadcast(&worker->done_cond);
+    if (!worker->threads_running) { /* STOPPED may be told now */
+        reeve__broadcast(&worker->ready_cond);
+        reeve__events_ring(worker);
+    }
     reeve__worker_unlock(worker);
 }
 

@@ -3,6 +3,8 @@ failed) and 2 (wrong call)."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 
@@ -52,6 +54,12 @@ def _hint(error: Error) -> str:
     return f" ({hint})" if hint else ""
 
 
+def _abandon_output() -> None:
+    """What stdout still holds goes nowhere: its flush at exit would fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(call: Callable[[], object]) -> int:
     """Calls and turns errors into an exit code."""
     try:
@@ -71,10 +79,11 @@ def run(call: Callable[[], object]) -> int:
         click.echo(f"reeve: {error}{_hint(error)}", err=True)
         return 1
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nothing to say to it
+        _abandon_output()  # the reader has gone; nothing to say to it
         return 1
     except OSError as error:  # as when the disk is full that the output goes to
         click.echo(f"reeve: {error}", err=True)
+        _abandon_output()
         return 1
     return 0
 

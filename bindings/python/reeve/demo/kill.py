@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from reeve import App
 from reeve._supervisor import Death, Supervisor
 
-_TRIES = 20
-_HELD_WITHIN = 0.25
+_TRIES = 50
 
 
 @dataclass(frozen=True)
@@ -44,30 +43,22 @@ class Killer:
             self._death = death
             self._died.set()
 
-    def _active(self) -> list[tuple[str, str]]:
-        """(queue, id) of every running job."""
+    def _held(self, worker: str) -> list[tuple[str, str]]:
+        """(queue, id) of every job that a worker has."""
         return [
             (queue, info.id)
             for queue in self._queues
             for info in self._app.inspect.iter_jobs(queue, "active")
+            if info.worker == worker
         ]
 
-    def _freeze(self, pid: int) -> list[tuple[str, str]] | None:
-        """Stops a process in the middle of what it does. What is still active once the others had
-        time to finish theirs, is its own."""
+    def _freeze(self, pid: int, worker: str) -> list[tuple[str, str]]:
+        """Stops a process in the middle of what it does; lets it go on when it has nothing."""
         os.kill(pid, signal.SIGSTOP)
-        first = set(self._active())
-        until = time.monotonic() + _HELD_WITHIN
-        held = first
-        while held and time.monotonic() < until:
-            time.sleep(0.05)
-            held = first & set(self._active())
-            if 0 < len(held) < len(first):
-                break
-        if held:
-            return sorted(held)
-        os.kill(pid, signal.SIGCONT)
-        return None
+        held = self._held(worker)
+        if not held:
+            os.kill(pid, signal.SIGCONT)
+        return held
 
     def strike(self, patience: float) -> Takeover | None:
         """Kills the first process that is caught with jobs. None when none was."""
@@ -78,8 +69,8 @@ class Killer:
             if process is None:
                 time.sleep(0.02)
                 continue
-            held = self._freeze(process.pid)
-            if held is not None:
+            held = self._freeze(process.pid, child.worker_id)
+            if held:
                 self._victim = child.worker_id
                 return self._kill(process.pid, held, patience)
             time.sleep(0.01)

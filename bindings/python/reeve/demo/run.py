@@ -182,7 +182,7 @@ class Demo:
                     self.late.path.write_text("here I am\n")
                 if finished >= total:
                     break
-                if killer is not None and finished >= total // 2:
+                if killer is not None and finished >= total // 3:
                     strike = threading.Thread(target=self.strike, args=(killer,), name="kill")
                     strike.start()
                     killer = None
@@ -190,14 +190,15 @@ class Demo:
                     raise click.ClickException(
                         f"nothing finished for {_STALL_S:.0f} s; {total - finished} jobs are left"
                     )
-                time.sleep(_LOOK_S)
+                # a short run must not be over before the kill
+                time.sleep(_LOOK_S if killer is None else _LOOK_S / 10)
             self.seconds = max(time.monotonic() - self.started, 1e-9)
             if strike is not None:
                 strike.join()
         return progress
 
     def strike(self, killer: Killer) -> None:
-        """kill -9 half-way."""
+        """kill -9 in the middle."""
         self.takeover = killer.strike(_TAKEOVER_S)
         if self.takeover is None:
             self.show.say("no worker process could be caught with a job in hand")
