@@ -22,7 +22,7 @@
 
 #include "base/bytes.h"
 #include "stores.h"
-#include "support/tsan.h"
+#include "support/forks.h"
 
 /* Each case runs with state = the kind of store. */
 typedef struct bench {
@@ -219,7 +219,7 @@ static void put_some(reeve_client *client, const char *label, int count) {
 /* While other threads are in the middle of calls, so that the child inherits
  * locks that nobody holds. */
 static void a_forked_child_has_a_client_of_its_own(void **state) {
-    if (UNDER_TSAN)
+    if (!forks_are_followed())
         skip();
     bench b;
     open_bench(&b, state);

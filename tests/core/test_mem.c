@@ -12,6 +12,7 @@
 #include "broker/broker.h"
 #include "broker/mem/table.h"
 #include "broker/mem/tree.h"
+#include "support/forks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,6 +233,8 @@ static void running_out_of_memory_is_told(void **state) {
 
 static void a_fork_leaves_the_store_behind(void **state) {
     (void)state;
+    if (!forks_are_followed())
+        skip();
     reeve__broker *broker = open_store("mem://fork", NULL);
     assert_int_equal(put(broker, "t1", NULL), REEVE_OK);
     pid_t child = fork();

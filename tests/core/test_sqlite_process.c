@@ -4,7 +4,7 @@
 #include "core/sqlite_store.h"
 
 #include "base/thread.h"
-#include "support/tsan.h"
+#include "support/forks.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -99,7 +99,7 @@ static void put_many(void *arg) {
 /* Forks while other threads are inside verbs: nothing is torn or lost. */
 static void forks_during_verbs_lose_nothing(void **state) {
     (void)state;
-    if (UNDER_TSAN) {
+    if (!forks_are_followed()) {
         skip();
     }
     beater one = { .broker = sqlite_store_open(sqlite_store_url) };

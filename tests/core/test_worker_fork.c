@@ -15,7 +15,7 @@
 
 #include "base/thread.h"
 #include "stores.h"
-#include "support/tsan.h"
+#include "support/forks.h"
 
 static atomic_int runs;
 
@@ -60,7 +60,7 @@ static void wait_for_runs(int count) {
 }
 
 static void a_childs_copy_of_a_worker_is_harmless(void **state) {
-    if (UNDER_TSAN)
+    if (!forks_are_followed())
         skip();
     store st;
     store_make(&st, *state);
