@@ -171,6 +171,31 @@ describe("protocol", function()
     assert.equal("server", result.code)
   end)
 
+  it("sends again what a batch was made of, whatever became of it", function()
+    local function made(text) -- a string that nobody else has
+      return (string.rep(text .. "-", 15):gsub("-$", ""))
+    end
+    local options = { queue = made "q", headers = { [made "name"] = made "value" } }
+    local items = { { made "type", made "payload", options } }
+    local batch = assert(core.batch(items))
+    items[1][1], items[1][2] = "other", "changed"
+    options.queue, options.headers = nil, nil
+    collectgarbage()
+    collectgarbage()
+    local garbage, size = {}, 0
+    for i = 1, 2000 do
+      garbage[i] = string.rep("z" .. i, 30)
+      size = size + #garbage[i]
+    end
+    assert.is_true(size > 0)
+    local protocol = assert(core.protocol {})
+    assert(protocol:enqueue(batch))
+    local sent = protocol:output()
+    for _, text in ipairs { "type", "payload", "q", "name", "value" } do
+      assert.truthy(sent:find(string.rep(text .. "-", 14) .. text, 1, true))
+    end
+  end)
+
   it("waits at bells and names the one that rang", function()
     local protocol = assert(core.protocol {})
     assert(protocol:wait({ "a", "b" }, 1500))

@@ -87,6 +87,24 @@ static reeve_lua_batch *push_batch(lua_State *L, size_t count) {
     return batch;
 }
 
+/* Keeps the strings of a value at index, and of the tables in it down to depth:
+ * the caller's tables may change while a batch waits to be sent again. */
+static void keep_strings(lua_State *L, int anchor, int index, int depth) {
+    if (lua_type(L, index) == LUA_TSTRING) {
+        lua_pushvalue(L, index);
+        lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
+    } else if (lua_istable(L, index) && depth > 0) {
+        luaL_checkstack(L, 4, "options");
+        lua_pushnil(L);
+        while (lua_next(L, index) != 0) {
+            int value = lua_gettop(L);
+            keep_strings(L, anchor, value - 1, 0);
+            keep_strings(L, anchor, value, depth - 1);
+            lua_settop(L, value - 1);
+        }
+    }
+}
+
 /* Item i from the values at type, payload and options. *like: the task whose
  * options it shares, or NULL: then it becomes a new one, kept at anchor. False:
  * message pushed. */
@@ -94,6 +112,8 @@ static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
                       int anchor, int type, const reeve_lua_task **like,
                       reeve_env *env, reeve_rc *code) {
     reeve_enqueue_args *args = &batch->args[i];
+    keep_strings(L, anchor, type, 0);
+    keep_strings(L, anchor, type + 1, 0);
     if (*like) {
         reeve_lua_task task;
         if (!reeve_lua_read_like(L, &task, code, anchor, type, type + 1, *like))
@@ -102,6 +122,7 @@ static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
     } else {
         reeve_lua_task *task = reeve_lua_newuserdata(L, sizeof *task);
         lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
+        keep_strings(L, anchor, type + 2, 2);
         if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1,
                                  type + 2))
             return false;
@@ -139,7 +160,7 @@ static int task(lua_State *L) {
 }
 
 /* Puts item i of the list at 1 on the stack: type, payload, options. */
-static void push_item(lua_State *L, int i, int anchor) {
+static void push_item(lua_State *L, int i) {
     lua_rawgeti(L, 1, i);
     if (!lua_istable(L, -1))
         luaL_error(L,
@@ -147,8 +168,6 @@ static void push_item(lua_State *L, int i, int anchor) {
                    "%s",
                    i, luaL_typename(L, -1));
     int item = lua_gettop(L);
-    lua_pushvalue(L, item);
-    lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
     for (int field = 1; field <= 3; field++)
         lua_rawgeti(L, item, field);
     lua_remove(L, item);
@@ -174,7 +193,7 @@ static int batch_new(lua_State *L) {
     const reeve_lua_task *like = NULL;
     for (int i = 0; i < (int)count; i++) {
         reeve_rc code;
-        push_item(L, (int)first + i, 5);
+        push_item(L, (int)first + i);
         if (!lua_rawequal(L, 6, 9)) {
             like = NULL;
             lua_pushvalue(L, 9);
