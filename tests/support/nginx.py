@@ -69,6 +69,7 @@ class Nginx:
         self.prefix = prefix
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.count = workers
         prefix.mkdir(parents=True, exist_ok=True)
         own = f"{ROOT}/lua/?.lua;{ROOT}/tests/lua/nginx/?.lua"
         self.fields = {
@@ -100,16 +101,18 @@ class Nginx:
         return self
 
     def wait(self, timeout_s: float = 20.0) -> None:
-        """Returns when it accepts connections."""
+        """Returns when all its workers are there and it accepts connections."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             if self.process is None or self.process.poll() is not None:
                 raise RuntimeError(f"nginx ended: {self.log()[-3000:]}")
             try:
                 self.connect(1.0).close()
-                return
+                if len(self.workers()) >= self.count:
+                    return
             except OSError:
-                time.sleep(0.01)
+                pass
+            time.sleep(0.01)
         raise TimeoutError("nginx does not answer")
 
     def connect(self, timeout_s: float = 30.0) -> http.client.HTTPConnection:
@@ -149,11 +152,11 @@ class Nginx:
         self.process.send_signal(number)
 
     def reload(self) -> None:
-        """HUP; returns when new workers have taken over."""
+        """HUP; returns when all new workers are there: two signals too close become one."""
         before = set(self.workers())
         self.send(signal.SIGHUP)
         end = time.monotonic() + 20
-        while not set(self.workers()) - before:
+        while len(set(self.workers()) - before) < self.count:
             assert time.monotonic() < end, "no new workers after HUP"
             time.sleep(0.005)
 
