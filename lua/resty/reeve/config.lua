@@ -21,17 +21,18 @@ local format = string.format
 
 local _M = { core = core }
 
--- name = { type, default, least, most }; spans in ms here, and as everywhere in
--- Lua (seconds, or text like "90s") where they are given
+-- name = { type, default, least, most }; an "integer" is a number without a
+-- fraction, spans are in ms here, and as everywhere in Lua (seconds, or text like
+-- "90s") where they are given
 local CLIENT = {
     url = { "string" },
     prefix = { "string", "reeve" },
     timeout = { "span", 5000, 10, 3600000 },
     connect_timeout = { "span", nil, 10, 3600000 },
-    pool_size = { "number", 100, 1, 65535 },
+    pool_size = { "integer", 100, 1, 65535 },
     idle_timeout = { "span", 60000, 1, 86400000 },
-    backlog = { "number", nil, 0, 65535 },
-    attempts = { "number", 3, 1, 100 },
+    backlog = { "integer", nil, 0, 65535 },
+    attempts = { "integer", 3, 1, 100 },
 }
 
 local function usage(...)
@@ -49,18 +50,23 @@ end
 
 -- One value by its rule; nil, message when it is not good.
 local function read_value(name, value, rule)
-    if rule[1] == "span" then
+    local kind, least, most = rule[1], rule[3], rule[4]
+    local whole = kind == "integer"
+    local wanted = whole and "number" or kind
+    if kind == "span" then
         local err
         value, err = core.span_ms(value, name)
         if not value then
             return nil, err
         end
-    elseif type(value) ~= rule[1] then
-        return nil, format("%s must be a %s, not a %s", name, rule[1], type(value))
+    elseif type(value) ~= wanted then
+        return nil, format("%s must be a %s, not a %s", name, wanted, type(value))
     end
-    if rule[3] and not (value >= rule[3] and value <= rule[4]) then
-        return nil, format("%s is %s, not %s to %s%s", name, tostring(value),
-            tostring(rule[3]), tostring(rule[4]), rule[1] == "span" and " ms" or "")
+    if least and not (value >= least and value <= most)
+        or whole and value % 1 ~= 0 then
+        return nil, format("%s is %s, not %s%s to %s%s", name, tostring(value),
+            whole and "an integer from " or "", tostring(least), tostring(most),
+            kind == "span" and " ms" or "")
     end
     return value
 end

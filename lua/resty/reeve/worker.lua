@@ -29,12 +29,12 @@ local OPTIONS = {
     handlers = { "table" },
     queues = { "table" },
     order = { "string", "weighted" },
-    concurrency = { "number", 10, 1, 10000 },
+    concurrency = { "integer", 10, 1, 10000 },
     lease = { "span", 30000, 100, 86400000 },
     grace = { "span", 25000, 0, 86400000 },
     archive = { "span", nil, 1000, 316224000000 },
-    archive_count = { "number", nil, 1, 2 ^ 31 - 1 },
-    processes = { "number", nil, 1, 1024 },
+    archive_count = { "integer", nil, 1, 2 ^ 31 - 1 },
+    processes = { "integer", nil, 1, 1024 },
 }
 
 -- ---- options ----------------------------------------------------------------

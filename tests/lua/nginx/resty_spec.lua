@@ -37,31 +37,19 @@ describe("resty.reeve.new", function()
         assert.equal(2000, config.connect_ms)
     end)
 
-    local usage = {
-        { { ulr = "x" }, "resty.reeve has no option 'ulr'; known are attempts, backlog" },
-        { { [1] = "x" }, "resty.reeve has no option '1'" },
-        { {}, "resty.reeve: url is missing, such as redis://" },
-        { { url = 5 }, "url must be a string, not a number" },
-        { { prefix = {} }, "prefix must be a string, not a table" },
-        { { timeout = "soon" }, "timeout is 'soon'" },
-        { { timeout = {} }, "timeout must be seconds or text" },
-        { { timeout = 0 }, "timeout is 0, not 10 to 3600000 ms" },
-        { { timeout = -1 }, "timeout is -1" },
-        { { timeout = 0 / 0 }, "timeout is" },
-        { { timeout = "2h" }, "timeout is 7200000, not 10 to 3600000 ms" },
-        { { connect_timeout = 0.009 }, "connect_timeout is 9, not 10 to 3600000 ms" },
-        { { idle_timeout = "25h" }, "idle_timeout is 90000000, not 1 to 86400000 ms" },
-        { { pool_size = 0 }, "pool_size is 0, not 1 to 65535" },
-        { { pool_size = 65536 }, "pool_size is 65536, not 1 to 65535" },
-        { { pool_size = 0 / 0 }, "pool_size is" },
-        { { pool_size = "many" }, "pool_size must be a number, not a string" },
-        { { backlog = -1 }, "backlog is -1, not 0 to 65535" },
-        { { attempts = 0 }, "attempts is 0, not 1 to 100" },
-        { { attempts = 101 }, "attempts is 101, not 1 to 100" },
-    }
-    for i, case in ipairs(usage) do
+    for i, case in ipairs(bad.nginx_client) do
         it(("refuses option %d: %s"):format(i, case[2]), function()
             fails("usage", case[2], reeve.new(case[1]))
+        end)
+    end
+
+    for i, case in ipairs(bad.nginx_worker) do
+        it(("refuses a worker's option %d: %s"):format(i, case[2]), function()
+            local options = { url = given.url, handlers = { noop = print } }
+            for name, value in pairs(case[1]) do
+                options[name] = value
+            end
+            fails("usage", case[2], require("resty.reeve.worker").start(options))
         end)
     end
 

@@ -1,6 +1,7 @@
 -- What every front end must refuse: client_spec.lua asks the blocking client,
 -- nginx/resty_spec.lua the one in nginx. Rows are { what is wrong, a part of the
 -- message, the code }; without a code it is one of "invalid", "usage", "too-big".
+-- nginx_client and nginx_worker are options of resty.reeve alone, code "usage".
 local HUGE = math.huge
 
 local cycle = {}
@@ -61,5 +62,44 @@ return {
   payloads = {
     { function() end, "function" }, { { f = print }, "function" }, { coroutine.create(function() end), "thread" },
     { cycle, "deep" }, { 0 / 0, "" }, { HUGE, "" }, { { [{}] = 1 }, "key" }, { "\255", "UTF-8" },
+  },
+
+  nginx_client = {
+    { { ulr = "x" }, "resty.reeve has no option 'ulr'; known are attempts, backlog" },
+    { { [1] = "x" }, "resty.reeve has no option '1'" },
+    { {}, "resty.reeve: url is missing, such as redis://" },
+    { { url = 5 }, "url must be a string, not a number" },
+    { { prefix = {} }, "prefix must be a string, not a table" },
+    { { timeout = "soon" }, "timeout is 'soon'" },
+    { { timeout = {} }, "timeout must be seconds or text" },
+    { { timeout = 0 }, "timeout is 0, not 10 to 3600000 ms" },
+    { { timeout = -1 }, "timeout is -1" },
+    { { timeout = 0 / 0 }, "timeout is" },
+    { { timeout = "2h" }, "timeout is 7200000, not 10 to 3600000 ms" },
+    { { connect_timeout = 0.009 }, "connect_timeout is 9, not 10 to 3600000 ms" },
+    { { idle_timeout = "25h" }, "idle_timeout is 90000000, not 1 to 86400000 ms" },
+    { { pool_size = 0 }, "pool_size is 0, not an integer from 1 to 65535" },
+    { { pool_size = 65536 }, "pool_size is 65536, not an integer from 1 to 65535" },
+    { { pool_size = 1.5 }, "pool_size is 1.5, not an integer from 1 to 65535" },
+    { { pool_size = 0 / 0 }, "pool_size is" },
+    { { pool_size = "many" }, "pool_size must be a number, not a string" },
+    { { backlog = -1 }, "backlog is -1, not an integer from 0 to 65535" },
+    { { backlog = 0.5 }, "backlog is 0.5, not an integer from 0 to 65535" },
+    { { attempts = 0 }, "attempts is 0, not an integer from 1 to 100" },
+    { { attempts = 101 }, "attempts is 101, not an integer from 1 to 100" },
+    { { attempts = 2.5 }, "attempts is 2.5, not an integer from 1 to 100" },
+    { { attempts = HUGE }, "attempts is inf, not an integer from 1 to 100" },
+  },
+
+  nginx_worker = {
+    { { concurrency = 0 }, "concurrency is 0, not an integer from 1 to 10000" },
+    { { concurrency = 1.5 }, "concurrency is 1.5, not an integer from 1 to 10000" },
+    { { processes = 0.5 }, "processes is 0.5, not an integer from 1 to 1024" },
+    { { archive_count = 10.5 }, "archive_count is 10.5, not an integer from 1 to 2147483647" },
+    { { pool_size = 1.5 }, "pool_size is 1.5, not an integer from 1 to 65535" },
+    { { lease = 0 }, "lease is 0, not 100 to 86400000 ms" },
+    { { order = "odd" }, "order is 'odd', not 'weighted' or 'strict'" },
+    { { handlers = {} }, "handlers is missing" },
+    { { queues = 5 }, "queues must be a table, not a number" },
   },
 }
