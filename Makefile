@@ -26,7 +26,7 @@ define build
 @cmake --build $(1) -j $(JOBS)
 endef
 
-.PHONY: asanpython help demo demo-openresty test lint bench wheel install installlua fuzz asan tsan valgrind \
+.PHONY: asanpython help demo demo-openresty test lint bench bench-report wheel install installlua fuzz asan tsan valgrind \
 	prove provesan build python abi clean setup
 
 help: ## show this list
@@ -56,6 +56,9 @@ abi: build ## take a new snapshot of the binary interface
 bench: python ## measure and print tables
 	$(call build,build-bench,-DCMAKE_BUILD_TYPE=Release)
 	$(PY) tests/bench/run.py --build build-bench $(BENCH)
+
+bench-report: ## write docs/benchmarks.md and its pictures from the records
+	@python3 tests/bench/report.py
 
 wheel: $(VENV)/.dev ## build the wheel and the source package into dist/
 	@PYTHON=$(PY) tools/wheel.sh dist

@@ -253,11 +253,14 @@ def check_index(report: Report) -> None:
 def check_generated(report: Report) -> None:
     """Pictures and tables are what their scripts write. The part about the
     command line needs the installed package: tests/e2e/test_docs.py."""
-    for command in (
-        ["flow_svg.py", "--check"],
-        ["docs_tables.py", "--check", "errors", "decisions"],
-    ):
-        script = str(ROOT / "tools" / command[0])
+    commands = [
+        ["tools/flow_svg.py", "--check"],
+        ["tools/docs_tables.py", "--check", "errors", "decisions"],
+    ]
+    if (DOCS / "benchmarks.json").exists():
+        commands.append(["tests/bench/report.py", "--check"])
+    for command in commands:
+        script = str(ROOT / command[0])
         done = subprocess.run(
             [sys.executable, script, *command[1:]], capture_output=True, text=True
         )

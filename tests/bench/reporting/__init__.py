@@ -1,0 +1,1 @@
+"""The page and the pictures that tests/bench/report.py makes of what was recorded."""
