@@ -47,7 +47,8 @@ def machine(head: dict[str, Any]) -> list[str]:
         f"Linux {found.get('kernel', '?')}",
         "Redis": f"{head.get('redis', '?')}, one instance on loopback, without persistence "
         "unless a table says everysec",
-        "runs": f"{head.get('runs', '?')} rounds of about {head.get('seconds', '?')} s a phase",
+        "runs": f"{head.get('runs', '?')} rounds in {head.get('seconds', 0) / 60:.0f} minutes, "
+        f"profile {head.get('profile', '?')}",
         "command": f"`{head.get('command', '?')}`",
     }
     return ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())]

@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -37,6 +38,7 @@ type options struct {
 const (
 	bestTaskCheck    = time.Millisecond
 	bestDelayedCheck = 10 * time.Millisecond
+	bestPoolSize     = 128
 )
 
 func fail(err error) {
@@ -52,6 +54,9 @@ func redisOption(opts *options) asynq.RedisClientOpt {
 	made, ok := parsed.(asynq.RedisClientOpt)
 	if !ok {
 		fail(fmt.Errorf("url %s: not one redis server", opts.url))
+	}
+	if opts.setting == "best" {
+		made.PoolSize = bestPoolSize
 	}
 	return made
 }
@@ -105,6 +110,7 @@ func versions() {
 			"default": map[string]string{
 				"TaskCheckInterval":        "1s",
 				"DelayedTaskCheckInterval": "5s",
+				"PoolSize":                 "10 a CPU",
 			},
 			"best": map[string]string{
 				"TaskCheckInterval": bestTaskCheck.String() +
@@ -112,6 +118,8 @@ func versions() {
 					" start latency, a small value loads Redis)",
 				"DelayedTaskCheckInterval": bestDelayedCheck.String() +
 					" (pkg.go.dev asynq.Config)",
+				"PoolSize": strconv.Itoa(bestPoolSize) +
+					" (pkg.go.dev asynq.RedisClientOpt)",
 			},
 		},
 		"notes": "no bulk enqueue in a release: a batch of B is B goroutines" +

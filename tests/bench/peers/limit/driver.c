@@ -307,6 +307,9 @@ static void read_flag(run_settings *run, const char *name, const char *value) {
         run->processes = strtoull(value, NULL, 10);
     } else if (strcmp(name, "--rate") == 0) {
         run->rate = strtod(value, NULL);
+    } else if (strcmp(name, "--delay-ms") == 0 ||
+               strcmp(name, "--spread-ms") == 0) {
+        fail("a list keeps no due times, so there is no", name);
     } else if (strcmp(name, "--setting") == 0) {
         run->best = strcmp(value, "best") == 0;
     } else {
