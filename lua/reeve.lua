@@ -5,7 +5,7 @@ local core = require "reeve.core"
 
 -- What this file expects of reeve/core.so. They are installed together; a
 -- program that was running meanwhile may hold one of each.
-local ABI = 2
+local ABI = 3
 if core.ABI ~= ABI then
   error(("reeve.lua is for interface %d, the loaded reeve.core has %s: both "
     .. "must be of one installation; restart the program (for nginx a reload "

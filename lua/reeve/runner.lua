@@ -8,17 +8,17 @@ local runner = {}
 -- Outcomes, as enum reeve_outcome_kind counts them.
 local DONE, RETRY, FATAL, DISCARD, SNOOZE = 0, 1, 2, 3, 4
 
-local current -- the task that runs
-local said    -- what it said of itself: { kind, delay_ms, type, message }
+local said -- what a task said of itself: { kind, delay_ms, type, message }
 
 local methods = {}
 
 local function say(task, kind, delay_ms, error_type, message)
-  if task ~= current then error("the task is over", 3) end
+  if not child.is_running(task) then error("the task is over", 3) end
   if message ~= nil and type(message) ~= "string" then
     error("why must be a string, not " .. type(message), 3)
   end
   said = { kind, delay_ms, error_type, message }
+  child.has_said()
   return said
 end
 
@@ -46,7 +46,7 @@ end
 --- Why the task has to stop ("timeout", "deadline", "lease lost", "stop");
 -- nil while it may go on.
 function methods:cancelled()
-  if self ~= current then error("the task is over", 2) end
+  if not child.is_running(self) then error("the task is over", 2) end
   return child.cancel_reason()
 end
 
@@ -93,30 +93,24 @@ local function on_error(err)
   message = tostring(message)
   failure.type, failure.message = error_type, message
   local trace = debug.traceback(message, 2)
-  -- The frames below the handler are ours and say nothing.
-  local ours = trace:find("\n%s*%[C%]: in function '?xpcall'?\n[^\n]*runner%.lua")
-  failure.trace = ours and trace:sub(1, ours - 1) or trace
+  -- Below the handler there is only what called it.
+  failure.trace = trace:match("^(.*)\n%s*%[C%]: [^\n]*$") or trace
   return err
 end
 
-local handlers -- by type
-
-local function call()
-  return handlers[current.type](current)
-end
-
---- What a handler returned, as kind, delay_ms, value, type, message, trace.
-local function judge(ok, value, why, error_type)
+--- What a handler returned or raised, as kind, delay_ms, value, type, message,
+-- trace. It is not asked about one that returned nothing and said nothing.
+local function judge(ok, has_said, value, why, error_type)
   if not ok then
     -- Without memory or stack on_error was not called, or failed itself.
     local message = failure.message or tostring(value)
     local kind = failure.type or message == "not enough memory"
       and "MemoryError" or "LuaError"
     local trace = failure.trace
-    failure.trace = nil
+    failure.type, failure.message, failure.trace = nil, nil, nil
     return RETRY, 0, nil, kind, message, trace
   end
-  if said and (value == nil or value == said) then
+  if has_said and (value == nil or value == said) then
     return said[1], said[2], nil, said[3], said[4]
   end
   if not value and why ~= nil then
@@ -124,13 +118,6 @@ local function judge(ok, value, why, error_type)
       or "Error", tostring(why)
   end
   return DONE, 0, value
-end
-
-local function run(task)
-  current, said = task, nil
-  failure.type, failure.message = nil, nil
-  child.set_current(task)
-  return judge(xpcall(call, on_error))
 end
 
 local function load_script(script)
@@ -147,8 +134,9 @@ local function load_script(script)
   if not ok and err ~= stop then error(err, 0) end
 end
 
---- Loads the script and gives the function that runs a task. The broker is the
--- one that the worker uses, should a command line have named another.
+--- Loads the script and gives what runs a task: the handlers by type, the message
+-- handler, the judge. The broker is the one that the worker uses, should a command
+-- line have named another.
 function runner.load(script, number, url, prefix)
   track_coroutines()
   os.exit = no_exit
@@ -159,10 +147,10 @@ function runner.load(script, number, url, prefix)
       :format(script, #require "reeve"._apps, number), 0)
   end
   app._options.url, app._options.prefix = url, prefix
-  handlers = {}
+  local handlers = {}
   for name, task in pairs(app._tasks) do handlers[name] = task.handler end
   child.set_methods(methods)
-  return run
+  return handlers, on_error, judge
 end
 
 return runner

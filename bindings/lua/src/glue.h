@@ -15,7 +15,7 @@
 
 /* What lua/reeve.lua and lua/resty expect of this file; both sides count up
  * when the interface between them changes. */
-#define REEVE_LUA_ABI 2
+#define REEVE_LUA_ABI 3
 
 #if defined(__GNUC__) || defined(__clang__)
 #define REEVE_LUA_EXPORT __attribute__((visibility("default")))

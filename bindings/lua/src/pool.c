@@ -1,9 +1,7 @@
 /*
- * The hub: which states are free, which run what.
+ * The hub: which thread runs which state, and what.
  */
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "runtime.h"
@@ -27,16 +25,22 @@ static bool init_cond(pthread_cond_t *cond) {
 static bool init_sync(reeve_lua_hub *hub) {
     if (pthread_mutex_init(&hub->mutex, NULL))
         return false;
-    if (!init_cond(&hub->free_cond)) {
+    if (!init_cond(&hub->idle_cond)) {
         pthread_mutex_destroy(&hub->mutex);
         return false;
     }
     if (!init_cond(&hub->wake_cond)) {
-        pthread_cond_destroy(&hub->free_cond);
+        pthread_cond_destroy(&hub->idle_cond);
         pthread_mutex_destroy(&hub->mutex);
         return false;
     }
     return true;
+}
+
+static void dispose_sync(reeve_lua_hub *hub) {
+    pthread_cond_destroy(&hub->wake_cond);
+    pthread_cond_destroy(&hub->idle_cond);
+    pthread_mutex_destroy(&hub->mutex);
 }
 
 reeve_lua_hub *reeve_lua_hub_new(size_t count) {
@@ -48,11 +52,13 @@ reeve_lua_hub *reeve_lua_hub_new(size_t count) {
         return NULL;
     }
     hub->runners = runners;
-    hub->runner_count = count;
-    for (size_t i = 0; i < count; i++) {
-        runners[i].hub = hub;
-        runners[i].next_free = hub->free;
-        hub->free = &runners[i];
+    for (; hub->runner_count < count; hub->runner_count++) {
+        reeve_lua_runner *runner = &runners[hub->runner_count];
+        runner->hub = hub;
+        if (pthread_mutex_init(&runner->mutex, NULL)) {
+            reeve_lua_hub_free(hub);
+            return NULL;
+        }
     }
     return hub;
 }
@@ -63,40 +69,74 @@ void reeve_lua_hub_free(reeve_lua_hub *hub) {
     for (size_t i = 0; i < hub->runner_count; i++) {
         if (hub->runners[i].state)
             lua_close(hub->runners[i].state);
+        pthread_mutex_destroy(&hub->runners[i].mutex);
     }
-    pthread_cond_destroy(&hub->wake_cond);
-    pthread_cond_destroy(&hub->free_cond);
-    pthread_mutex_destroy(&hub->mutex);
+    dispose_sync(hub);
     free(hub->runners);
     free(hub);
 }
 
-reeve_lua_runner *reeve_lua_take(reeve_lua_hub *hub, reeve_delivery *dlv) {
+/* A thread keeps its runner: states are not handed around, and taking one
+ * meets nobody else's lock. */
+static reeve_lua_runner *bind_thread(reeve_lua_hub *hub) {
     pthread_mutex_lock(&hub->mutex);
-    while (!hub->free)
-        pthread_cond_wait(&hub->free_cond, &hub->mutex);
-    reeve_lua_runner *runner = hub->free;
-    hub->free = runner->next_free;
-    hub->active++;
-    runner->delivery = dlv;
-    runner->thread = pthread_self();
-    runner->told_ns = 0;
-    if (hub->watchdog_parked) {
-        hub->watchdog_parked = false;
-        pthread_cond_signal(&hub->wake_cond);
-    }
+    reeve_lua_runner *runner = NULL;
+    if (hub->bound_count < hub->runner_count)
+        runner = &hub->runners[hub->bound_count++];
     pthread_mutex_unlock(&hub->mutex);
     return runner;
 }
 
-void reeve_lua_give(reeve_lua_hub *hub, reeve_lua_runner *runner) {
+/* Whoever reads a flag of these two after having released its runner's mutex,
+ * and finds it unset, is seen by him who sets it and then takes that mutex. */
+static void unpark(reeve_lua_hub *hub) {
     pthread_mutex_lock(&hub->mutex);
-    runner->delivery = NULL;
-    runner->next_free = hub->free;
-    hub->free = runner;
-    hub->active--;
-    pthread_cond_signal(&hub->free_cond);
+    atomic_store(&hub->parked, false);
+    pthread_cond_signal(&hub->wake_cond);
     pthread_mutex_unlock(&hub->mutex);
+}
+
+reeve_lua_runner *reeve_lua_take(reeve_lua_hub *hub, reeve_delivery *dlv) {
+    static _Thread_local reeve_lua_runner *own;
+    if (!own)
+        own = bind_thread(hub);
+    reeve_lua_runner *runner = own;
+    if (!runner)
+        return NULL;
+    pthread_mutex_lock(&runner->mutex);
+    runner->delivery = dlv;
+    runner->thread = pthread_self();
+    runner->told_ns = 0;
+    pthread_mutex_unlock(&runner->mutex);
+    if (atomic_load(&hub->parked))
+        unpark(hub);
+    return runner;
+}
+
+void reeve_lua_give(reeve_lua_runner *runner) {
+    reeve_lua_hub *hub = runner->hub;
+    pthread_mutex_lock(&runner->mutex);
+    runner->delivery = NULL;
+    pthread_mutex_unlock(&runner->mutex);
+    if (!atomic_load(&hub->leaving))
+        return;
+    pthread_mutex_lock(&hub->mutex);
+    pthread_cond_signal(&hub->idle_cond);
+    pthread_mutex_unlock(&hub->mutex);
+}
+
+bool reeve_lua_is_busy(reeve_lua_runner *runner) {
+    pthread_mutex_lock(&runner->mutex);
+    bool busy = runner->delivery != NULL;
+    pthread_mutex_unlock(&runner->mutex);
+    return busy;
+}
+
+static size_t count_busy(reeve_lua_hub *hub) {
+    size_t count = 0;
+    for (size_t i = 0; i < hub->runner_count; i++)
+        count += reeve_lua_is_busy(&hub->runners[i]);
+    return count;
 }
 
 size_t reeve_lua_wait_idle(reeve_lua_hub *hub, int64_t span_ms) {
@@ -104,10 +144,13 @@ size_t reeve_lua_wait_idle(reeve_lua_hub *hub, int64_t span_ms) {
     struct timespec by = { .tv_sec = (time_t)(by_ns / 1000000000),
                            .tv_nsec = (long)(by_ns % 1000000000) };
     pthread_mutex_lock(&hub->mutex);
-    while (hub->active && pthread_cond_timedwait(&hub->free_cond, &hub->mutex,
-                                                 &by) != ETIMEDOUT)
-        ;
-    size_t active = hub->active;
+    atomic_store(&hub->leaving, true);
+    size_t busy = count_busy(hub);
+    int failed = 0;
+    while (busy && !failed) {
+        failed = pthread_cond_timedwait(&hub->idle_cond, &hub->mutex, &by);
+        busy = count_busy(hub);
+    }
     pthread_mutex_unlock(&hub->mutex);
-    return active;
+    return busy;
 }

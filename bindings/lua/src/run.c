@@ -9,7 +9,18 @@
 
 #define TASK_METATABLE "reeve.task"
 
-/* What runner.lua's function gives, in this order. */
+/* The invoker's upvalues. */
+enum {
+    PLACE = 1, /* userdata that points to the runner */
+    METATABLE, /* of tasks */
+    HANDLERS,  /* type → function */
+    ON_ERROR,  /* message handler */
+    JUDGE,     /* (ok, has_said, value, why, error_type) → as below */
+    UPVALUES = JUDGE
+};
+
+/* What an invocation gives, in this order; none at all is DONE without a
+ * result. */
 enum {
     KIND = 1,
     DELAY,
@@ -19,48 +30,40 @@ enum {
     ERROR_TRACE
 };
 #define RESULT_COUNT 6
+_Static_assert(REEVE_OUTCOME_DONE == 0, "a missing kind is DONE");
 
-static void set_at(lua_State *L, const char *name, int64_t at_ms) {
-    if (at_ms) {
-        lua_pushnumber(L, (lua_Number)at_ms / 1000);
-        lua_setfield(L, -2, name);
-    }
+/* Values of a handler's call on the stack of invoke. */
+enum {
+    AT_ON_ERROR = 1,
+    AT_TASK, /* keeps it alive */
+    AT_VALUE,
+    AT_WHY
+};
+
+static reeve_lua_runner *runner_at(lua_State *L, int index) {
+    reeve_lua_runner **place = lua_touserdata(L, index);
+    return *place;
 }
 
-static void push_task(lua_State *L, const reeve_delivery_view *view) {
-    lua_createtable(L, 0, 14);
-    reeve_lua_set_bytes(L, "id", view->id);
-    reeve_lua_set_bytes(L, "type", view->type);
-    reeve_lua_set_bytes(L, "queue", view->queue);
-    reeve_lua_set_int(L, "attempt", view->attempt);
-    reeve_lua_set_int(L, "token", view->token);
-    reeve_lua_set_int(L, "crashes", view->crashes);
-    reeve_lua_set_int(L, "priority", view->priority);
-    if (view->max_attempts != REEVE_NEVER)
-        reeve_lua_set_int(L, "max_retries", view->max_attempts - 1);
-    if (view->timeout_ms) {
-        lua_pushnumber(L, (lua_Number)view->timeout_ms / 1000);
-        lua_setfield(L, -2, "timeout");
-    }
-    set_at(L, "enqueued_at", view->enqueued_at_ms);
-    set_at(L, "claimed_at", view->claimed_at_ms);
-    set_at(L, "deadline", view->deadline_at_ms);
-    luaL_getmetatable(L, TASK_METATABLE);
-    lua_setmetatable(L, -2);
+/* Calls the handler: false when it raised; then the error is at AT_VALUE. */
+static bool call_handler(lua_State *L, reeve_lua_runner *runner) {
+    lua_pushvalue(L, lua_upvalueindex(ON_ERROR));
+    lua_createtable(L, 0, 0);
+    lua_pushvalue(L, lua_upvalueindex(METATABLE));
+    lua_setmetatable(L, AT_TASK);
+    runner->task = lua_topointer(L, AT_TASK);
+    runner->said = false;
+    reeve_lua_push_bytes(L, runner->view.type);
+    lua_rawget(L, lua_upvalueindex(HANDLERS));
+    lua_pushvalue(L, AT_TASK);
+    return lua_pcall(L, 1, 3, AT_ON_ERROR) == 0;
 }
 
-/* The invoker: upvalue 1 is runner.lua's function. Protected. */
-static int invoke(lua_State *L) {
-    reeve_lua_runner *runner = reeve_lua_runner_of(L);
-    luaL_checkstack(L, 20, "task");
-    lua_pushvalue(L, lua_upvalueindex(1));
-    push_task(L, &runner->view);
-    lua_call(L, 1, RESULT_COUNT);
-    if (lua_tointeger(L, KIND) != REEVE_OUTCOME_DONE || lua_isnil(L, VALUE))
-        return RESULT_COUNT;
+/* The result at VALUE becomes its JSON, or the outcome a failure. */
+static void encode_result(lua_State *L) {
     if (reeve_lua_to_json(L, VALUE)) {
         lua_replace(L, VALUE);
-        return RESULT_COUNT;
+        return;
     }
     lua_pushfstring(L, "the result has no JSON form: %s", lua_tostring(L, -1));
     lua_replace(L, ERROR_MESSAGE);
@@ -69,11 +72,32 @@ static int invoke(lua_State *L) {
     lua_pushinteger(L, REEVE_OUTCOME_RETRY);
     lua_replace(L, KIND);
     lua_settop(L, RESULT_COUNT);
+}
+
+/* The invoker. Protected. A handler that just ends is not judged. */
+static int invoke(lua_State *L) {
+    reeve_lua_runner *runner = runner_at(L, lua_upvalueindex(PLACE));
+    bool good = call_handler(L, runner);
+    if (good && !runner->said && lua_isnil(L, AT_VALUE) && lua_isnil(L, AT_WHY))
+        return 0;
+    lua_pushvalue(L, lua_upvalueindex(JUDGE));
+    lua_replace(L, AT_ON_ERROR);
+    lua_pushboolean(L, good);
+    lua_replace(L, AT_TASK);
+    lua_pushboolean(L, runner->said);
+    lua_insert(L, AT_VALUE);
+    lua_call(L, lua_gettop(L) - 1, RESULT_COUNT);
+    if (lua_tointeger(L, KIND) == REEVE_OUTCOME_DONE && !lua_isnil(L, VALUE))
+        encode_result(L);
     return RESULT_COUNT;
 }
 
 void reeve_lua_push_invoker(lua_State *L) {
-    lua_pushcclosure(L, invoke, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, REEVE_LUA_RUNNER_KEY);
+    luaL_getmetatable(L, TASK_METATABLE);
+    lua_insert(L, -2 - REEVE_LUA_LOADED);
+    lua_insert(L, -2 - REEVE_LUA_LOADED);
+    lua_pushcclosure(L, invoke, UPVALUES);
 }
 
 /* Copies the string at index into the delivery's memory; empty when it is
@@ -128,8 +152,12 @@ static reeve_rc read_escape(lua_State *L, reeve_outcome *out,
 
 reeve_rc reeve_lua_run_task(reeve_outcome *out, reeve_delivery *dlv, void *user,
                             reeve_error *err) {
-    reeve_lua_hub *hub = user;
-    reeve_lua_runner *runner = reeve_lua_take(hub, dlv);
+    reeve_lua_runner *runner = reeve_lua_take(user, dlv);
+    if (!runner) {
+        err->code = REEVE_E_STATE;
+        (void)strcpy(err->message, "there are more threads than Lua states");
+        return REEVE_E_STATE;
+    }
     runner->view = (reeve_delivery_view)REEVE_DELIVERY_VIEW_INIT;
     reeve_rc rc = reeve_delivery_read(&runner->view, dlv, err);
     if (!rc) {
@@ -142,60 +170,156 @@ reeve_rc reeve_lua_run_task(reeve_outcome *out, reeve_delivery *dlv, void *user,
                     : read_outcome(L, out, dlv, 1);
         lua_settop(L, 1);
     }
-    reeve_lua_give(hub, runner);
+    reeve_lua_give(runner);
     return rc;
 }
 
 /* --- what a handler may call ------------------------------------------------ */
 
-/* task.payload, task.body, task.headers, made when they are asked for; else a
- * method from upvalue 1. */
+enum field {
+    FIELD_ATTEMPT,
+    FIELD_BODY,
+    FIELD_CLAIMED_AT,
+    FIELD_CRASHES,
+    FIELD_DEADLINE,
+    FIELD_ENQUEUED_AT,
+    FIELD_HEADERS,
+    FIELD_ID,
+    FIELD_MAX_RETRIES,
+    FIELD_PAYLOAD,
+    FIELD_PRIORITY,
+    FIELD_QUEUE,
+    FIELD_TIMEOUT,
+    FIELD_TOKEN,
+    FIELD_TYPE,
+    FIELD_COUNT
+};
+
+static const char *const field_names[FIELD_COUNT] = {
+    "attempt",     "body",    "claimed_at", "crashes",     "deadline",
+    "enqueued_at", "headers", "id",         "max_retries", "payload",
+    "priority",    "queue",   "timeout",    "token",       "type"
+};
+
+/* FIELD_COUNT when it is none. */
+static int find_field(const char *name) {
+    int field = 0;
+    while (field < FIELD_COUNT && (field_names[field][0] != name[0] ||
+                                   strcmp(field_names[field], name) != 0))
+        field++;
+    return field;
+}
+
+/* nil when it is not given. */
+static void push_seconds(lua_State *L, int64_t ms) {
+    if (ms)
+        lua_pushnumber(L, (lua_Number)ms / 1000);
+    else
+        lua_pushnil(L);
+}
+
+static void push_payload(lua_State *L, const reeve_delivery_view *view) {
+    if (!reeve_lua_push_json(L, view->payload))
+        luaL_error(L, "the payload is not JSON (task.body has its bytes): %s",
+                   lua_tostring(L, -1));
+}
+
+static void push_field(lua_State *L, const reeve_delivery_view *view,
+                       int field) {
+    switch (field) {
+    case FIELD_ATTEMPT:
+        reeve_lua_push_int(L, view->attempt);
+        break;
+    case FIELD_BODY:
+        reeve_lua_push_bytes(L, view->payload);
+        break;
+    case FIELD_CLAIMED_AT:
+        push_seconds(L, view->claimed_at_ms);
+        break;
+    case FIELD_CRASHES:
+        reeve_lua_push_int(L, view->crashes);
+        break;
+    case FIELD_DEADLINE:
+        push_seconds(L, view->deadline_at_ms);
+        break;
+    case FIELD_ENQUEUED_AT:
+        push_seconds(L, view->enqueued_at_ms);
+        break;
+    case FIELD_HEADERS:
+        reeve_lua_push_headers(L, view->headers, view->header_count);
+        break;
+    case FIELD_ID:
+        reeve_lua_push_bytes(L, view->id);
+        break;
+    case FIELD_MAX_RETRIES:
+        if (view->max_attempts == REEVE_NEVER)
+            lua_pushnil(L);
+        else
+            reeve_lua_push_int(L, view->max_attempts - 1);
+        break;
+    case FIELD_PAYLOAD:
+        push_payload(L, view);
+        break;
+    case FIELD_PRIORITY:
+        reeve_lua_push_int(L, view->priority);
+        break;
+    case FIELD_QUEUE:
+        reeve_lua_push_bytes(L, view->queue);
+        break;
+    case FIELD_TIMEOUT:
+        push_seconds(L, view->timeout_ms);
+        break;
+    case FIELD_TOKEN:
+        reeve_lua_push_int(L, view->token);
+        break;
+    default:
+        reeve_lua_push_bytes(L, view->type);
+        break;
+    }
+}
+
+/* task.name: a field is made when it is asked for, and stays; else a method
+ * from upvalue 1. Upvalue 2 points to the runner. */
 static int task_index(lua_State *L) {
     lua_settop(L, 2);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, -1) || lua_type(L, 2) != LUA_TSTRING)
+    int field = lua_type(L, 2) == LUA_TSTRING ? find_field(lua_tostring(L, 2))
+                                              : FIELD_COUNT;
+    if (field == FIELD_COUNT) {
+        lua_rawget(L, lua_upvalueindex(1));
         return 1;
-    const char *name = lua_tostring(L, 2);
-    bool payload = strcmp(name, "payload") == 0;
-    bool body = strcmp(name, "body") == 0;
-    if (!payload && !body && strcmp(name, "headers") != 0)
-        return 1;
-    reeve_lua_runner *runner = reeve_lua_runner_of(L);
-    lua_getfield(L, LUA_REGISTRYINDEX, TASK_METATABLE ".now");
-    if (!lua_rawequal(L, 1, -1))
-        return luaL_error(L, "task.%s: the task is over", name);
-    if (body) {
-        reeve_lua_push_bytes(L, runner->view.payload);
-    } else if (!payload) {
-        reeve_lua_push_headers(L, runner->view.headers,
-                               runner->view.header_count);
-    } else if (!reeve_lua_push_json(L, runner->view.payload)) {
-        return luaL_error(L,
-                          "the payload is not JSON (task.body has its "
-                          "bytes): %s",
-                          lua_tostring(L, -1));
     }
+    const reeve_lua_runner *runner = runner_at(L, lua_upvalueindex(2));
+    if (lua_topointer(L, 1) != runner->task)
+        return luaL_error(L, "task.%s: the task is over", field_names[field]);
+    push_field(L, &runner->view, field);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, -2);
     lua_rawset(L, 1);
     return 1;
 }
 
-/* set_task(methods): what tasks answer to. */
+/* set_methods(methods): what tasks answer to. */
 static int set_methods(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_newmetatable(L, TASK_METATABLE);
     lua_pushvalue(L, 1);
-    lua_pushcclosure(L, task_index, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, REEVE_LUA_RUNNER_KEY);
+    lua_pushcclosure(L, task_index, 2);
     lua_setfield(L, -2, "__index");
     return 0;
 }
 
-/* set_current(task or nil): whom payload, body and headers belong to. */
-static int set_current(lua_State *L) {
-    lua_settop(L, 1);
-    lua_setfield(L, LUA_REGISTRYINDEX, TASK_METATABLE ".now");
+/* is_running(task) → whether it is the one that runs */
+static int is_running(lua_State *L) {
+    const reeve_lua_runner *runner = reeve_lua_runner_of(L);
+    lua_pushboolean(L,
+                    lua_istable(L, 1) && lua_topointer(L, 1) == runner->task);
+    return 1;
+}
+
+/* has_said(): the running task has said what becomes of it. */
+static int has_said(lua_State *L) {
+    reeve_lua_runner_of(L)->said = true;
     return 0;
 }
 
@@ -266,7 +390,8 @@ static int track(lua_State *L) {
 void reeve_lua_open_run(lua_State *L) {
     static const luaL_Reg functions[] = {
         { "cancel_reason", cancel_reason },
-        { "set_current", set_current },
+        { "has_said", has_said },
+        { "is_running", is_running },
         { "set_methods", set_methods },
         { "span_ms", span_ms },
         { "track", track },

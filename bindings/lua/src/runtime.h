@@ -32,14 +32,16 @@ enum reeve_lua_interrupt {
     REEVE_LUA_RAISE_ALWAYS = 2,
 };
 
-/* One lua_State. */
+/* One lua_State. It belongs to one executor thread, which binds it with its
+ * first task. */
 typedef struct reeve_lua_runner {
     reeve_lua_hub *hub;
     lua_State *state;
-    struct reeve_lua_runner *next_free; /* guarded by hub->mutex */
-    size_t memory_bytes;                /* used, when there is a bound */
+    size_t memory_bytes; /* used, when there is a bound */
 
-    /* Guarded by hub->mutex; the delivery is NULL while nothing runs. */
+    /* Guarded by mutex, which the thread and the watchdog share; the delivery
+     * is NULL while nothing runs. */
+    pthread_mutex_t mutex;
     reeve_delivery *delivery;
     pthread_t thread;
     int64_t told_ns; /* when it was interrupted; 0 = it was not */
@@ -48,6 +50,8 @@ typedef struct reeve_lua_runner {
     lua_State *volatile current; /* the coroutine that runs */
     atomic_int interrupt;        /* enum reeve_lua_interrupt */
     reeve_delivery_view view;
+    const void *task; /* the running task's table; NULL between tasks */
+    bool said;        /* it has said something of itself */
 } reeve_lua_runner;
 
 /* What every state is made from; strings are the starter's. */
@@ -66,16 +70,16 @@ typedef struct reeve_lua_recipe {
 
 struct reeve_lua_hub {
     pthread_mutex_t mutex;
-    pthread_cond_t free_cond; /* a runner came back */
+    pthread_cond_t idle_cond; /* a runner came back while leaving */
     pthread_cond_t wake_cond; /* for the watchdog */
     reeve_lua_runner *runners;
     size_t runner_count;
-    reeve_lua_runner *free;
-    size_t active;
+    size_t bound_count;  /* guarded by mutex: runners that have a thread */
+    atomic_bool parked;  /* the watchdog sleeps until somebody runs */
+    atomic_bool leaving; /* somebody waits for all to come back */
     pthread_t watchdog;
     bool watchdog_runs;
-    bool watchdog_parked;
-    bool ends;
+    bool ends; /* guarded by mutex */
     size_t memory_max;
 };
 
@@ -85,9 +89,12 @@ struct reeve_lua_hub {
 reeve_lua_hub *reeve_lua_hub_new(size_t count);
 /* Nothing may run. Accepts NULL. */
 void reeve_lua_hub_free(reeve_lua_hub *hub);
-/* A free runner, now busy with dlv in the calling thread. */
+/* The calling thread's runner, now busy with dlv; NULL when there are more
+ * threads than runners. */
 reeve_lua_runner *reeve_lua_take(reeve_lua_hub *hub, reeve_delivery *dlv);
-void reeve_lua_give(reeve_lua_hub *hub, reeve_lua_runner *runner);
+void reeve_lua_give(reeve_lua_runner *runner);
+/* Whether a task runs there. Holds: neither mutex. */
+bool reeve_lua_is_busy(reeve_lua_runner *runner);
 /* Waits until nothing runs, at most for span_ms; gives how many still do. */
 size_t reeve_lua_wait_idle(reeve_lua_hub *hub, int64_t span_ms);
 /* Monotonic time. */
@@ -99,6 +106,9 @@ int64_t reeve_lua_now_ns(void);
  * there is none, and a message (new, by malloc) in *out_message. */
 bool reeve_lua_state_make(reeve_lua_runner *runner,
                           const reeve_lua_recipe *recipe, char **out_message);
+/* Key of the registry for a userdata that points to the runner; there is one
+ * only in states made here. */
+#define REEVE_LUA_RUNNER_KEY "reeve.runner"
 /* The runner that this state belongs to; NULL in states of others. */
 reeve_lua_runner *reeve_lua_runner_of(lua_State *L);
 
@@ -107,8 +117,9 @@ reeve_lua_runner *reeve_lua_runner_of(lua_State *L);
 /* reeve_handler of every type; user is the hub. */
 reeve_rc reeve_lua_run_task(reeve_outcome *out, reeve_delivery *dlv, void *user,
                             reeve_error *err);
-/* Pushes the closure that runs a task, from the function on top of the stack
- * (which it pops): index 1 of the state's stack from then on. */
+/* Pushes the closure that runs a task, from what runner.lua's load gave (on
+ * top, which it pops): index 1 of the state's stack from then on. */
+#define REEVE_LUA_LOADED 3
 void reeve_lua_push_invoker(lua_State *L);
 /* task:cancelled() and the functions that runner.lua needs. */
 void reeve_lua_open_run(lua_State *L);

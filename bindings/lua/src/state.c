@@ -7,9 +7,6 @@
 
 #include "runtime.h"
 
-/* Key of the registry; there is one only in states made here. */
-#define RUNNER_KEY "reeve.runner"
-
 typedef struct setup {
     reeve_lua_runner *runner;
     const reeve_lua_recipe *recipe;
@@ -20,7 +17,7 @@ typedef struct setup {
 static _Thread_local setup *thread_setup;
 
 reeve_lua_runner *reeve_lua_runner_of(lua_State *L) {
-    lua_getfield(L, LUA_REGISTRYINDEX, RUNNER_KEY);
+    lua_getfield(L, LUA_REGISTRYINDEX, REEVE_LUA_RUNNER_KEY);
     reeve_lua_runner **place = lua_touserdata(L, -1);
     lua_pop(L, 1);
     return place ? *place : NULL;
@@ -85,7 +82,7 @@ static int set_up(lua_State *L) {
     luaL_openlibs(L);
     reeve_lua_runner **place = reeve_lua_newuserdata(L, sizeof *place);
     *place = with->runner;
-    lua_setfield(L, LUA_REGISTRYINDEX, RUNNER_KEY);
+    lua_setfield(L, LUA_REGISTRYINDEX, REEVE_LUA_RUNNER_KEY);
     set_package(L, with->recipe);
     set_arg(L, with->recipe);
     lua_getglobal(L, "require");
@@ -96,7 +93,7 @@ static int set_up(lua_State *L) {
     lua_pushinteger(L, with->recipe->app);
     lua_pushstring(L, with->recipe->url); /* nil when NULL */
     lua_pushstring(L, with->recipe->prefix);
-    lua_call(L, 4, 1);
+    lua_call(L, 4, REEVE_LUA_LOADED);
     reeve_lua_push_invoker(L);
     return 1;
 }

@@ -85,13 +85,13 @@ void reeve_lua_enter(reeve_lua_runner *runner) {
 void reeve_lua_leave(reeve_lua_runner *runner) {
     thread_runner = NULL;
     runner->current = NULL;
+    runner->task = NULL;
     lua_sethook(runner->state, NULL, 0, 0);
 }
 
-/* Holds: hub->mutex, so that the run cannot end meanwhile. */
+/* Holds: runner->mutex, so that the run cannot end meanwhile. */
 static void look_at(reeve_lua_runner *runner, int64_t now_ns) {
-    if (!runner->delivery ||
-        reeve_delivery_cancel_reason(runner->delivery) == REEVE_CANCEL_NONE)
+    if (reeve_delivery_cancel_reason(runner->delivery) == REEVE_CANCEL_NONE)
         return;
     if (!runner->told_ns) {
         runner->told_ns = now_ns;
@@ -104,12 +104,35 @@ static void look_at(reeve_lua_runner *runner, int64_t now_ns) {
     pthread_kill(runner->thread, REEVE_LUA_SIGNAL);
 }
 
-static void wait_tick(reeve_lua_hub *hub) {
-    if (!hub->active) {
-        hub->watchdog_parked = true;
-        pthread_cond_wait(&hub->wake_cond, &hub->mutex);
+/* Looks at all that run; gives how many do. */
+static size_t look_at_all(reeve_lua_hub *hub) {
+    int64_t now_ns = reeve_lua_now_ns();
+    size_t busy = 0;
+    for (size_t i = 0; i < hub->runner_count; i++) {
+        reeve_lua_runner *runner = &hub->runners[i];
+        pthread_mutex_lock(&runner->mutex);
+        if (runner->delivery) {
+            busy++;
+            look_at(runner, now_ns);
+        }
+        pthread_mutex_unlock(&runner->mutex);
+    }
+    return busy;
+}
+
+/* Sleeps until somebody runs: who begins after the second look sees that it is
+ * parked. */
+static void park(reeve_lua_hub *hub) {
+    atomic_store(&hub->parked, true);
+    if (look_at_all(hub)) {
+        atomic_store(&hub->parked, false);
         return;
     }
+    while (atomic_load(&hub->parked) && !hub->ends)
+        pthread_cond_wait(&hub->wake_cond, &hub->mutex);
+}
+
+static void wait_tick(reeve_lua_hub *hub) {
     int64_t by_ns = reeve_lua_now_ns() + TICK_NS;
     struct timespec by = { .tv_sec = (time_t)(by_ns / 1000000000),
                            .tv_nsec = (long)(by_ns % 1000000000) };
@@ -120,10 +143,10 @@ static void *watch(void *user) {
     reeve_lua_hub *hub = user;
     pthread_mutex_lock(&hub->mutex);
     while (!hub->ends) {
-        int64_t now_ns = reeve_lua_now_ns();
-        for (size_t i = 0; i < hub->runner_count; i++)
-            look_at(&hub->runners[i], now_ns);
-        wait_tick(hub);
+        if (look_at_all(hub))
+            wait_tick(hub);
+        else
+            park(hub);
     }
     pthread_mutex_unlock(&hub->mutex);
     return NULL;

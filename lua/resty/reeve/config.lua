@@ -2,7 +2,7 @@
 -- parts, time-outs in milliseconds, the name of the connection pool. Makes sure
 -- that these files and the C module belong together. Does no I/O.
 
-local ABI = 2 -- counted up together with REEVE_LUA_ABI in glue.h
+local ABI = 3 -- counted up together with REEVE_LUA_ABI in glue.h
 
 local loaded, core = pcall(require, "reeve.core")
 if not loaded then

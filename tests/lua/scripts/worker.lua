@@ -55,12 +55,17 @@ assert(app:task("raise_after", { queue = "q", max_retries = 0 }, function(t)
   t:discard()
   error "after all"
 end))
-task("keep", function(t) rawset(_G, "kept", t) end)
+task("keep", function(t)
+  rawset(_G, "kept", t)
+  return t.id
+end)
 task("stale", function()
   local kept = rawget(_G, "kept")
   local ok, message = pcall(function() return kept.payload end)
+  local _, unread = pcall(function() return kept.queue end)
   local said, why = pcall(kept.snooze, kept, 1)
-  return { ok = ok, message = message, said = said, why = why, id = kept.id ~= nil }
+  return { ok = ok, message = message, said = said, why = why, id = kept.id,
+    unread = unread, method = type(kept.snooze) }
 end)
 task("enqueue", function(t) return assert(app:enqueue("echo", { from = t.id })) end)
 task("coroutines", function()
