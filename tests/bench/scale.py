@@ -196,7 +196,7 @@ class Scale:
             yield [process.pid for process in started]
             died = [process for process in started if process.poll() is not None]
             if died:
-                sys.exit(f"scale: a process of {system} ended: {died[0].args}")
+                sys.exit(f"scale: a process of {system} ended: {died[0].args!r}")
         finally:
             for process in started:
                 process.kill()
