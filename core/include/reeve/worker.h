@@ -47,6 +47,10 @@ typedef struct reeve_worker_options {
     int64_t grace_ms;   /* stop: wait this long for handlers; 0 = 25 s */
     int64_t archive_ms; /* dead letters are kept for; 0 = 90 days */
     int64_t archive_count; /* and at most this many a queue; 0 = 100000 */
+    int32_t prefetch; /* claimed ahead of free slots: 0 = as many as pay, up to
+                         1000, none while handlers are slow; n = at most n;
+                         REEVE_NEVER = none. See reeve_worker_poll */
+    int32_t reserved;
 } reeve_worker_options;
 
 #define REEVE_WORKER_OPTIONS_INIT REEVE__INIT(reeve_worker_options)
@@ -135,6 +139,8 @@ typedef struct reeve_worker_stats {
     int64_t stuck;      /* handlers that ignored their cancellation */
     int64_t reclaimed;  /* taken over from dead workers */
     int64_t reconnects;
+    int32_t held; /* of the active ones: still wait for a free slot */
+    int32_t reserved;
 } reeve_worker_stats;
 
 #define REEVE_WORKER_STATS_INIT REEVE__INIT(reeve_worker_stats)
@@ -186,8 +192,15 @@ REEVE_EXTERN void reeve_worker_free(reeve_worker *worker);
 /* The worker's id; NUL-terminated, borrows from the worker. Thread: any. */
 REEVE_EXTERN reeve_bytes reeve_worker_id(const reeve_worker *worker);
 
-/* Takes up to max events; waits up to timeout_ms (0 = do not wait) for the
- * first. Returns how many. Thread: any, several pollers may share. */
+/*
+ * Takes up to max events; waits up to timeout_ms (0 = do not wait) for the
+ * first. Returns how many. Thread: any, several pollers may share.
+ *
+ * At most options.concurrency deliveries are out at a time: polled, without a
+ * verdict. While handlers are fast the worker claims more ahead and hands them
+ * out as those before are completed, so after completing there may be the next
+ * at once: poll again before waiting.
+ */
 REEVE_EXTERN size_t reeve_worker_poll(reeve_event *out, size_t max,
                                       reeve_worker *worker, int64_t timeout_ms);
 

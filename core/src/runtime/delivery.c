@@ -8,6 +8,7 @@
 
 void reeve__list_push(reeve__delivery_list *list, reeve_delivery *dlv) {
     dlv->next = NULL;
+    dlv->prev = list->last;
     if (list->last)
         list->last->next = dlv;
     else
@@ -16,15 +17,23 @@ void reeve__list_push(reeve__delivery_list *list, reeve_delivery *dlv) {
     list->count++;
 }
 
+void reeve__list_remove(reeve__delivery_list *list, reeve_delivery *dlv) {
+    if (dlv->prev)
+        dlv->prev->next = dlv->next;
+    else
+        list->first = dlv->next;
+    if (dlv->next)
+        dlv->next->prev = dlv->prev;
+    else
+        list->last = dlv->prev;
+    list->count--;
+    dlv->prev = dlv->next = NULL;
+}
+
 reeve_delivery *reeve__list_pop(reeve__delivery_list *list) {
     reeve_delivery *dlv = list->first;
-    if (!dlv)
-        return NULL;
-    list->first = dlv->next;
-    if (!list->first)
-        list->last = NULL;
-    list->count--;
-    dlv->next = NULL;
+    if (dlv)
+        reeve__list_remove(list, dlv);
     return dlv;
 }
 
@@ -33,7 +42,9 @@ void reeve__list_prepend(reeve__delivery_list *list,
     if (!more->first)
         return;
     more->last->next = list->first;
-    if (!list->last)
+    if (list->first)
+        list->first->prev = more->last;
+    else
         list->last = more->last;
     list->first = more->first;
     list->count += more->count;

@@ -2,41 +2,17 @@
  * Stopping: claim no more, hand back what no handler has seen, wait for the
  * rest up to the grace, requeue what is still running, store every verdict.
  */
-#include "policy/settle.h"
 #include "runtime/worker.h"
 
 /* How long a last verdict may wait for a broker that does not answer. */
 #define FLUSH_MS 5000
-
-static const reeve_outcome requeue = {
-    .size = (uint32_t)sizeof(reeve_outcome),
-    .kind = REEVE_OUTCOME_REQUEUE,
-};
-
-static void requeue_live(reeve_worker *worker, reeve_delivery *dlv,
-                         bool started) {
-    reeve__seal(&dlv->sealed, dlv, &requeue, started, REEVE__REASON_NONE);
-    reeve__outbox_add(worker, dlv);
-}
-
-/* Newest first: each goes to the front, so the oldest ends up there. */
-static void hand_back_ready(reeve_worker *worker) {
-    worker->ready = (reeve__delivery_list){ 0 };
-    reeve_delivery *dlv = worker->live_last;
-    while (dlv) {
-        reeve_delivery *before = dlv->live_prev;
-        if (!dlv->handed)
-            requeue_live(worker, dlv, false);
-        dlv = before;
-    }
-}
 
 static void requeue_running(reeve_worker *worker) {
     reeve_delivery *dlv = worker->live_last;
     while (dlv) {
         reeve_delivery *before = dlv->live_prev;
         reeve__cancel(worker, dlv, REEVE_CANCEL_STOP);
-        requeue_live(worker, dlv, true);
+        reeve__requeue_live(worker, dlv, true);
         dlv = before;
     }
 }
@@ -61,7 +37,7 @@ int reeve__drain_step(reeve_worker *worker, int64_t now_ns) {
     if (worker->phase == REEVE__PHASE_RUN && requests) {
         worker->phase = REEVE__PHASE_DRAIN;
         worker->drain_by_ns = reeve__by_ns(worker->env, worker->grace_ms);
-        hand_back_ready(worker);
+        reeve__held_return(worker, worker->ready.count);
     }
     if (worker->phase == REEVE__PHASE_DRAIN) {
         if (requests > 1 || now_ns >= worker->drain_by_ns)

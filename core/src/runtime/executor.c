@@ -51,12 +51,13 @@ static void executor_run(void *arg) {
     reeve_worker *worker = arg;
     reeve__lock(&worker->mutex);
     while (worker->phase != REEVE__PHASE_STOPPED) {
-        reeve_delivery *dlv = reeve__list_pop(&worker->ready);
+        reeve_delivery *dlv = reeve__held_start(worker);
         if (!dlv) {
+            worker->idle_count++;
             reeve__wait(&worker->ready_cond, &worker->mutex);
+            worker->idle_count--;
             continue;
         }
-        reeve__hand_out(worker, dlv);
         reeve__worker_unlock(worker);
         run_one(worker, dlv);
         reeve__lock(&worker->mutex);

@@ -51,9 +51,10 @@ static size_t take_events(reeve_event *out, size_t max, reeve_worker *worker) {
         };
         reeve__delivery_unref(dlv);
     }
-    while (count < max && worker->ready.count && !worker->handler_count) {
-        reeve_delivery *dlv = reeve__list_pop(&worker->ready);
-        reeve__hand_out(worker, dlv);
+    while (count < max && !worker->handler_count) {
+        reeve_delivery *dlv = reeve__held_start(worker);
+        if (!dlv)
+            break;
         out[count++] = (reeve_event){
             .kind = REEVE_EVENT_DELIVERY,
             .serial = dlv->serial,
@@ -67,7 +68,8 @@ static size_t take_events(reeve_event *out, size_t max, reeve_worker *worker) {
 
 static bool has_events(const reeve_worker *worker) {
     return worker->cancel_first ||
-           (worker->ready.count && !worker->handler_count) || is_over(worker);
+           (!worker->handler_count && reeve__held_may_start(worker)) ||
+           is_over(worker);
 }
 
 size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,
@@ -80,15 +82,17 @@ size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,
     reeve__cond *cond =
         worker->handler_count ? &worker->done_cond : &worker->ready_cond;
     reeve__lock(&worker->mutex);
+    worker->polling_count++;
     while (timeout_ms && !has_events(worker)) {
         if (!reeve__wait_by(cond, &worker->mutex, worker->env, by_ns))
             break;
     }
+    worker->polling_count--;
     size_t count = take_events(out, max, worker);
     if (!has_events(worker) && worker->events_rung) {
         worker->events_rung = false;
         reeve__wakefd_clear(&worker->event_wake);
-    } else if (has_events(worker)) {
+    } else if (worker->polling_count && has_events(worker)) {
         reeve__signal(&worker->ready_cond); /* for another poller */
     }
     reeve__worker_unlock(worker);
@@ -157,10 +161,11 @@ static reeve_rc outcome_or_fatal(reeve_outcome *out, const reeve_outcome *given,
 
 /* Whether the fetcher has a reason to wake before its time: the outbox is new
  * or ripe, there is room again, or it drains. */
-static bool wants_fetch(const reeve_worker *worker, bool was_full,
+static bool wants_fetch(const reeve_worker *worker, bool was_low,
                         size_t added) {
     return worker->outbox.count <= added ||
-           worker->outbox.count >= worker->settle_count || was_full ||
+           worker->outbox.count >= worker->settle_count ||
+           (!was_low && reeve__held_is_low(worker)) ||
            worker->phase != REEVE__PHASE_RUN;
 }
 
@@ -195,6 +200,7 @@ static void give_back(reeve_worker *worker, reeve_delivery *dlv,
     } else {
         dlv->sealed = *sealed; /* its own is empty until now */
         reeve__outbox_add(worker, dlv);
+        worker->finished_count++;
     }
     dlv->handed = false;
     reeve__delivery_unref(dlv);
@@ -219,11 +225,13 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
         rc = seal_chunk(sealed, worker, items + at, size, first ? NULL : err);
         first = first ? first : rc;
         reeve__lock(&worker->mutex);
-        bool was_full = worker->live_count >= worker->concurrency;
+        bool was_low = reeve__held_is_low(worker);
         for (size_t i = 0; i < size; i++)
             give_back(worker, items[at + i].delivery, &sealed[i]);
-        if (wants_fetch(worker, was_full, size))
+        if (wants_fetch(worker, was_low, size))
             reeve__fetch_ring(worker);
+        if (!worker->handler_count) /* an executor looks for itself */
+            reeve__held_wake(worker);
         reeve__worker_unlock(worker);
     }
     if (!first)

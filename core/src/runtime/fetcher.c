@@ -8,7 +8,6 @@
 
 #include "base/bytes.h"
 #include "policy/lease.h"
-#include "policy/settle.h"
 #include "runtime/worker.h"
 
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err) {
@@ -23,8 +22,10 @@ reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err) {
         reeve__calloc(env, REEVE__SEND_MAX, sizeof *scratch->settles);
     scratch->sending =
         reeve__calloc(env, REEVE__SEND_MAX, sizeof(reeve_delivery *));
+    scratch->claims = reeve__calloc(env, n, sizeof *scratch->claims);
     return scratch->quotas && scratch->taken && scratch->queue_of &&
-                   scratch->turns && scratch->settles && scratch->sending
+                   scratch->turns && scratch->settles && scratch->sending &&
+                   scratch->claims
                ? 0
                : reeve__fail_nomem(err);
 }
@@ -37,123 +38,7 @@ void reeve__fetch_scratch_dispose(reeve_worker *worker) {
     reeve__free(worker->env, scratch->turns);
     reeve__free(worker->env, scratch->settles);
     reeve__free(worker->env, scratch->sending);
-}
-
-/* --- what came --------------------------------------------------------- */
-
-/* Tasks of one claim share a token; rows of one claim come in a row. */
-static reeve_rc join_claim(reeve_worker *worker, reeve_delivery *dlv,
-                           reeve_error *err) {
-    reeve__fetch_scratch *scratch = &worker->scratch;
-    reeve_delivery *last = scratch->claimed.last;
-    bool same = last && last->queue_index == dlv->queue_index &&
-                last->token == dlv->token;
-    if (!same) {
-        scratch->claim = reeve__calloc(worker->env, 1, sizeof(reeve__claim));
-        if (!scratch->claim)
-            return reeve__fail_nomem(err);
-        scratch->claim->token = dlv->token;
-    }
-    dlv->claim = scratch->claim;
-    if (dlv->lease_ms > dlv->claim->lease_ms)
-        dlv->claim->lease_ms = dlv->lease_ms;
-    dlv->claim->members++;
-    dlv->claim->unsettled++;
-    return 0;
-}
-
-/* A verdict that needs no handler, for what must not start. */
-static void settle_unstarted(reeve_delivery *dlv, const reeve_error *why,
-                             int64_t now_at_ms) {
-    reeve_worker *worker = dlv->worker;
-    reeve_error err = { 0 };
-    dlv->sealed.settle = (reeve__settle){ .id = dlv->id, .token = dlv->token };
-    if (!dlv->stored.size) {
-        dlv->sealed.settle.to_state = REEVE_STATE_NONE; /* debris */
-        return;
-    }
-    if (dlv->readable) {
-        static const reeve_outcome none = { .size = (uint32_t)sizeof none };
-        reeve__seal(&dlv->sealed, dlv, &none, false, REEVE__REASON_DEADLINE);
-        return;
-    }
-    if (reeve__settlement_unreadable(
-            &dlv->sealed.settle, &dlv->sealed.rewritten, dlv->stored, now_at_ms,
-            why->message, &worker->archive, &err))
-        reeve__log(worker->env, REEVE_LOG_ERROR,
-                   "unreadable task %.*s is archived as it is: %s",
-                   (int)dlv->id.size, dlv->id.data, err.message);
-    reeve__log(worker->env, REEVE_LOG_WARN,
-               "task %.*s in queue %s is unreadable and archived: %s",
-               (int)dlv->id.size, dlv->id.data,
-               worker->queues[dlv->queue_index].name, why->message);
-}
-
-static bool may_start(const reeve_delivery *dlv, int64_t now_at_ms) {
-    return dlv->readable && reeve__start_check(dlv->envelope.deadline_at_ms,
-                                               now_at_ms) == REEVE__REASON_NONE;
-}
-
-static reeve_rc on_claim(void *ctx, const reeve__row *row, reeve_error *err) {
-    reeve_worker *worker = ctx;
-    reeve__fetch_scratch *scratch = &worker->scratch;
-    reeve_delivery *dlv = NULL;
-    reeve_error why = { 0 };
-    reeve_rc rc = reeve__delivery_new(
-        &dlv, worker, scratch->queue_of[row->turn_index], row, &why, err);
-    if (!rc)
-        rc = join_claim(worker, dlv, err);
-    if (rc) {
-        if (dlv)
-            reeve__delivery_unref(dlv); /* not shared yet: no lock needed */
-        return rc;
-    }
-    if (!may_start(dlv, row->now_at_ms)) {
-        settle_unstarted(dlv, &why, row->now_at_ms);
-        dlv->settled = true;
-    }
-    reeve__list_push(&scratch->claimed, dlv);
-    return 0;
-}
-
-/* The claim was granted the worker's lease: one that tasks themselves set is
- * stored by an extension at once. */
-static void start_lease(reeve_delivery *dlv, int64_t now_ns) {
-    int64_t span_ms = dlv->claim->lease_ms == dlv->worker->lease_ms
-                          ? reeve__lease_extend_after_ms(dlv->claim->lease_ms)
-                          : 0;
-    dlv->extend_by_ns =
-        reeve__add_sat(now_ns, reeve__mul_sat(span_ms, REEVE__MS_NS));
-}
-
-/* Holds: worker->mutex. */
-static void take_in(reeve_worker *worker) {
-    reeve__fetch_scratch *scratch = &worker->scratch;
-    bool any_ready = false;
-    int64_t now_ns = reeve__mono_ns(worker->env);
-    reeve_delivery *dlv;
-    while ((dlv = reeve__list_pop(&scratch->claimed)) != NULL) {
-        dlv->serial = ++worker->next_serial;
-        worker->stats.claimed++;
-        start_lease(dlv, now_ns);
-        reeve__live_add(worker, dlv);
-        if (dlv->settled) {
-            reeve__outbox_add(worker, dlv);
-        } else {
-            reeve__list_push(&worker->ready, dlv);
-            any_ready = true;
-            if (worker->handler_count)
-                reeve__signal(&worker->ready_cond);
-        }
-    }
-    scratch->claim = NULL;
-    if (any_ready && !worker->handler_count)
-        reeve__events_ring(worker);
-    int64_t earliest = worker->next_extend_ns < worker->next_timeout_ns
-                           ? worker->next_extend_ns
-                           : worker->next_timeout_ns;
-    if (earliest < worker->tick_by_ns)
-        reeve__signal(&worker->tick_cond);
+    reeve__free(worker->env, scratch->claims);
 }
 
 /* --- what goes --------------------------------------------------------- */
@@ -236,10 +121,12 @@ static void drop_stored(reeve_worker *worker) {
                 continue;
             count_stored(worker, dlv, scratch->settles[settle_at++].code);
             scratch->sending[i] = NULL;
+            worker->returning_count -= dlv->returned;
             reeve__delivery_unref(dlv);
         }
     }
     scratch->sending_count = 0;
+    reeve__held_wake(worker);
 }
 
 /* Puts what may not have been stored back in front. Holds: worker->mutex. */
@@ -288,21 +175,21 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     reeve__broker *broker = worker->fetch_broker;
     reeve_error err = { 0 };
-    reeve_rc rc =
-        broker->ops->turn(broker, scratch->turns, turn_count,
-                          reeve_bytes_of(worker->id), on_claim, worker, &err);
+    int64_t start_ns = reeve__mono_ns(worker->env);
+    reeve_rc rc = broker->ops->turn(broker, scratch->turns, turn_count,
+                                    reeve_bytes_of(worker->id), reeve__on_claim,
+                                    worker, &err);
     if (!rc) /* else it would be asked again, for as long again */
         reeve__worker_note_time(worker, broker);
     int64_t now_ns = reeve__mono_ns(worker->env);
     reeve__lock(&worker->mutex);
     worker->stats.reconnects = broker->reconnects;
-    if (rc && scratch->claim)
-        scratch->claim->unsettled++; /* a member we may not have seen */
-    take_in(worker);
+    reeve__claims_take_in(worker, turn_count, rc == 0);
     if (rc) {
         turn_failed(worker, claims, rc, &err);
     } else {
         worker->failures_in_row = 0;
+        reeve__prefetch_turned(&worker->prefetch, now_ns - start_ns);
         drop_stored(worker);
         if (claims)
             book_turns(worker, turn_count, now_ns);
@@ -317,20 +204,11 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
 
 /* --- deciding ---------------------------------------------------------- */
 
-/* Free slots for new claims. Holds: worker->mutex. */
-static size_t free_slots(const reeve_worker *worker) {
-    if (worker->phase != REEVE__PHASE_RUN || worker->quiet)
-        return 0;
-    return worker->concurrency > worker->live_count
-               ? worker->concurrency - worker->live_count
-               : 0;
-}
-
 static int64_t outbox_by(const reeve_worker *worker) {
     if (!worker->outbox.count)
         return INT64_MAX;
     if (worker->phase != REEVE__PHASE_RUN || worker->manual ||
-        worker->outbox.count >= worker->settle_count)
+        worker->returning_count || worker->outbox.count >= worker->settle_count)
         return 0;
     return reeve__add_sat(worker->outbox_since_ns, worker->settle_delay_ns);
 }
@@ -341,6 +219,9 @@ static int64_t look_again_by(const reeve_worker *worker, int64_t now_ns) {
     int64_t outbox_ns = outbox_by(worker);
     if (outbox_ns < by_ns)
         by_ns = outbox_ns;
+    int64_t held_ns = reeve__held_look_by(worker);
+    if (held_ns < by_ns)
+        by_ns = held_ns;
     if (worker->orphans_due && worker->orphans_by_ns < by_ns)
         by_ns = worker->orphans_by_ns;
     if (worker->phase == REEVE__PHASE_DRAIN && worker->drain_by_ns < by_ns)
@@ -373,15 +254,18 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         reeve__worker_unlock(worker);
         return REEVE__FETCH_WAIT_WAKE;
     }
-    size_t slots = free_slots(worker);
-    size_t planned = slots ? reeve__select_plan(worker->scratch.quotas,
-                                                &worker->select, slots, now_ns)
-                           : 0;
-    if (!planned && now_ns < outbox_by(worker)) {
+    reeve__held_step(worker, now_ns);
+    bool low = reeve__held_is_low(worker);
+    bool ripe = now_ns >= outbox_by(worker);
+    size_t planned = 0;
+    if (low || ripe) /* who settles anyway fills up on the way */
+        planned = reeve__select_plan(worker->scratch.quotas, &worker->select,
+                                     reeve__held_room(worker), now_ns);
+    if (!planned && !ripe) {
         *out_by_ns = look_again_by(worker, now_ns);
         worker->fetch_waits = true;
         reeve__worker_unlock(worker);
-        return slots ? REEVE__FETCH_WAIT_BELL : REEVE__FETCH_WAIT_WAKE;
+        return low ? REEVE__FETCH_WAIT_BELL : REEVE__FETCH_WAIT_WAKE;
     }
     take_outbox(worker);
     if (worker->outbox.count)

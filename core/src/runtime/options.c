@@ -33,7 +33,10 @@ static reeve_rc take_int(int64_t *out, const char *name, int64_t value,
 static reeve_rc take_numbers(reeve_worker *worker,
                              const reeve_worker_options *given,
                              reeve_error *err) {
-    int64_t concurrency, threads, settle_count, settle_ms, ageing_ms;
+    int64_t concurrency, threads, settle_count, settle_ms, ageing_ms, prefetch;
+    int64_t unused;
+    int64_t prefetch_given =
+        given->prefetch == REEVE_NEVER ? 0 : given->prefetch;
     int64_t settle_given =
         given->settle_delay_ms == REEVE_NEVER ? 0 : given->settle_delay_ms;
     int64_t ageing_given =
@@ -52,6 +55,10 @@ static reeve_rc take_numbers(reeve_worker *worker,
                           REEVE__SEND_MAX, SETTLE_COUNT_DEFAULT, err)) ||
            (rc = take_int(&ageing_ms, "ageing_ms", ageing_given, 1,
                           REEVE_SPAN_MS_MAX, AGEING_MS_DEFAULT, err)) ||
+           (rc = take_int(&prefetch, "prefetch", prefetch_given, 1,
+                          REEVE__PREFETCH_MAX, REEVE__PREFETCH_MAX, err)) ||
+           (rc =
+                take_int(&unused, "reserved", given->reserved, 0, 0, 0, err)) ||
            (rc = take_int(&worker->grace_ms, "grace_ms", given->grace_ms, 1,
                           REEVE_SPAN_MS_MAX, GRACE_MS_DEFAULT, err)) ||
            (rc = take_int(&worker->archive.keep_ms, "archive_ms",
@@ -65,6 +72,8 @@ static reeve_rc take_numbers(reeve_worker *worker,
     worker->concurrency = (size_t)concurrency;
     worker->thread_count = (size_t)threads;
     worker->settle_count = (size_t)settle_count;
+    worker->prefetch.limit =
+        given->prefetch == REEVE_NEVER ? 0 : (size_t)prefetch;
     worker->settle_delay_ns =
         given->settle_delay_ms == REEVE_NEVER ? 0 : settle_ms * REEVE__MS_NS;
     worker->select.ageing_ns =

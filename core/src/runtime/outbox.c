@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "policy/settle.h"
 #include "runtime/worker.h"
 
 void reeve__live_add(reeve_worker *worker, reeve_delivery *dlv) {
@@ -15,6 +16,7 @@ void reeve__live_add(reeve_worker *worker, reeve_delivery *dlv) {
         worker->live_first = dlv;
     worker->live_last = dlv;
     worker->live_count++;
+    reeve__held_count(worker, dlv, true);
     if (dlv->extend_by_ns < worker->next_extend_ns)
         worker->next_extend_ns = dlv->extend_by_ns;
     if (dlv->timeout_by_ns < worker->next_timeout_ns)
@@ -32,6 +34,7 @@ void reeve__live_remove(reeve_worker *worker, reeve_delivery *dlv) {
         worker->live_last = dlv->live_prev;
     dlv->live_prev = dlv->live_next = NULL;
     worker->live_count--;
+    reeve__held_count(worker, dlv, false);
 }
 
 void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv) {
@@ -51,24 +54,15 @@ void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv) {
     }
 }
 
-void reeve__ready_remove(reeve_worker *worker, reeve_delivery *dlv) {
-    reeve__delivery_list kept = { 0 };
-    reeve_delivery *each;
-    while ((each = reeve__list_pop(&worker->ready)) != NULL) {
-        if (each != dlv)
-            reeve__list_push(&kept, each);
-    }
-    worker->ready = kept;
-}
-
 void reeve__live_lose(reeve_worker *worker, reeve_delivery *dlv) {
     if (!dlv->handed)
-        reeve__ready_remove(worker, dlv);
+        reeve__list_remove(&worker->ready, dlv);
     reeve__cancel(worker, dlv, REEVE_CANCEL_LEASE_LOST);
     dlv->settled = true;
     reeve__live_remove(worker, dlv);
     reeve__delivery_unref(dlv);
     reeve__fetch_ring(worker); /* a slot is free */
+    reeve__held_wake(worker);
 }
 
 void reeve__sealed_init(reeve__sealed *sealed, reeve_env *env) {
@@ -131,6 +125,16 @@ void reeve__outbox_add(reeve_worker *worker, reeve_delivery *dlv) {
     if (!worker->outbox.count)
         worker->outbox_since_ns = reeve__mono_ns(worker->env);
     reeve__list_push(&worker->outbox, dlv);
+}
+
+void reeve__requeue_live(reeve_worker *worker, reeve_delivery *dlv,
+                         bool started) {
+    static const reeve_outcome requeue = {
+        .size = (uint32_t)sizeof requeue,
+        .kind = REEVE_OUTCOME_REQUEUE,
+    };
+    reeve__seal(&dlv->sealed, dlv, &requeue, started, REEVE__REASON_NONE);
+    reeve__outbox_add(worker, dlv);
 }
 
 void reeve__fetch_ring(reeve_worker *worker) {

@@ -181,7 +181,7 @@ void reeve__beat_send(reeve_worker *worker, bool gone) {
         .started_at_ms = worker->started_at_ms,
         .beat_at_ms = reeve__worker_server_now(worker),
         .concurrency = (int32_t)worker->concurrency,
-        .active = (int32_t)worker->live_count,
+        .active = (int32_t)(worker->live_count - worker->ready.count),
         .done = worker->stats.done,
         .failed = worker->failed_count,
         .quiet = worker->quiet,

@@ -36,13 +36,14 @@ static void time_out(reeve_worker *worker, reeve_delivery *dlv) {
         .error_message = reeve_bytes_of(message),
     };
     if (!dlv->handed)
-        reeve__ready_remove(worker, dlv);
+        reeve__list_remove(&worker->ready, dlv);
     reeve__cancel(worker, dlv,
                   deadline ? REEVE_CANCEL_DEADLINE : REEVE_CANCEL_TIMEOUT);
     reeve__seal(&dlv->sealed, dlv, &outcome, dlv->handed,
                 deadline ? REEVE__REASON_DEADLINE : REEVE__REASON_NONE);
     reeve__outbox_add(worker, dlv);
     reeve__fetch_ring(worker);
+    reeve__held_wake(worker);
 }
 
 /* Reports handlers that ignore us, forgets those that came back. Returns the

@@ -270,6 +270,7 @@ reeve_rc reeve_worker_stats_read(reeve_worker_stats *out, reeve_worker *worker,
     reeve__lock(&worker->mutex);
     reeve_worker_stats stats = worker->stats;
     stats.active = (int32_t)worker->live_count;
+    stats.held = (int32_t)worker->ready.count;
     reeve__worker_unlock(worker);
     stats.size = (uint32_t)sizeof stats;
     return reeve__struct_store(out, &stats, sizeof stats, "reeve_worker_stats",

@@ -2,14 +2,16 @@
  * Inside of a worker: what its threads share. One mutex guards it; each thread
  * has a broker handle of its own and no lock is held across I/O.
  *
- *   fetcher   settles and claims (fetcher.c), hands back claims it never saw
- *             (orphans.c), drains on stop (drain.c)
+ *   fetcher   settles and claims (fetcher.c, claims.c), holds some ahead
+ *             (held.c), hands back claims it never saw (orphans.c), drains on
+ *             stop (drain.c)
  *   ticker    leases, timeouts, promote, reclaim, sweep, beat (ticker.c)
  *   control   listens for weights, quiet, resume (control.c)
  *   executor  runs C handlers (executor.c); languages use face.c instead
  *
- * A delivery is live from its claim until it is settled (its slot is taken),
- * then sits in the outbox until the broker has stored its verdict.
+ * A delivery is live from its claim until it is settled: first in ready, then
+ * handed to a handler, which takes a slot. Then it sits in the outbox until the
+ * broker has stored its verdict.
  */
 #ifndef REEVE_SRC_RUNTIME_WORKER_H
 #define REEVE_SRC_RUNTIME_WORKER_H
@@ -18,6 +20,7 @@
 
 #include "base/thread.h"
 #include "broker/broker.h"
+#include "policy/prefetch.h"
 #include "policy/select.h"
 #include "runtime/settlement.h"
 #include "task/envelope.h"
@@ -63,15 +66,17 @@ struct reeve_delivery {
     reeve__extra *extras;
 
     /* Guarded by the worker's mutex. */
-    int refs;     /* the handler's, the worker's own, a tick's */
-    bool settled; /* a verdict exists or the lease is lost: no longer live */
-    bool handed;  /* a handler has it */
-    bool resent;  /* its settle may have been stored already */
+    int refs;      /* the handler's, the worker's own, a tick's */
+    bool settled;  /* a verdict exists or the lease is lost: no longer live */
+    bool handed;   /* a handler has it */
+    bool resent;   /* its settle may have been stored already */
+    bool returned; /* given back by held.c, not yet stored */
+    int64_t ready_ns; /* when it came */
     int64_t extend_by_ns;
     int64_t timeout_by_ns; /* INT64_MAX = none */
     bool deadline_first;   /* timeout_by_ns is the deadline, not the timeout */
     struct reeve_delivery *live_prev, *live_next;
-    struct reeve_delivery *next;        /* in ready or in the outbox */
+    struct reeve_delivery *prev, *next; /* in ready or in the outbox */
     struct reeve_delivery *cancel_next; /* in the list of cancellations */
     bool overran;                       /* in the worker's overruns */
     int64_t stuck_by_ns;
@@ -94,6 +99,13 @@ typedef struct reeve__worker_queue {
     int64_t sweep_by_ns;    /* the ticker's own */
 } reeve__worker_queue;
 
+/* What one queue gave in a turn. */
+typedef struct reeve__claimed {
+    reeve__delivery_list list;
+    int64_t count;  /* at first */
+    int64_t credit; /* for interleaving */
+} reeve__claimed;
+
 /* Arrays of the fetcher, reused from turn to turn. */
 typedef struct reeve__fetch_scratch {
     size_t *quotas; /* queue_count places each */
@@ -103,8 +115,7 @@ typedef struct reeve__fetch_scratch {
     reeve__settle *settles; /* REEVE__SEND_MAX places */
     reeve_delivery **sending;
     size_t sending_count;
-    reeve__delivery_list claimed;
-    reeve__claim *claim; /* of the row before, in this turn */
+    reeve__claimed *claims; /* by turn index */
 } reeve__fetch_scratch;
 
 /* Most verdicts one turn carries. */
@@ -173,8 +184,15 @@ struct reeve_worker {
     reeve__select select;
     reeve_delivery *live_first, *live_last;
     size_t live_count;
-    reeve__delivery_list ready;
+    reeve__delivery_list ready; /* live, no handler has them */
     reeve__delivery_list outbox;
+    reeve__prefetch prefetch;
+    size_t suspect_count;    /* live ones that a worker died with */
+    size_t returning_count;  /* given back, not yet stored */
+    uint64_t finished_count; /* runs that handlers ended */
+    uint64_t finished_seen;  /* of these, known to prefetch */
+    size_t polling_count;    /* threads that wait in reeve_worker_poll */
+    size_t idle_count;       /* executors that wait */
     reeve_delivery *cancel_first, *cancel_last;
     int64_t outbox_since_ns;
     int64_t drain_by_ns;
@@ -224,6 +242,7 @@ reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
 void reeve__delivery_unref(reeve_delivery *dlv);
 void reeve__list_push(reeve__delivery_list *list, reeve_delivery *dlv);
 reeve_delivery *reeve__list_pop(reeve__delivery_list *list);
+void reeve__list_remove(reeve__delivery_list *list, reeve_delivery *dlv);
 /* Puts more in front of list. */
 void reeve__list_prepend(reeve__delivery_list *list,
                          reeve__delivery_list *more);
@@ -240,12 +259,44 @@ void reeve__sealed_dispose(reeve__sealed *sealed, reeve_env *env);
 void reeve__hand_out(reeve_worker *worker, reeve_delivery *dlv);
 /* The lease is another's now: dlv is no longer live and has no verdict. */
 void reeve__live_lose(reeve_worker *worker, reeve_delivery *dlv);
-/* Takes a delivery that no handler has seen out of the ready list. */
-void reeve__ready_remove(reeve_worker *worker, reeve_delivery *dlv);
+/* Back to the front of its queue. */
+void reeve__requeue_live(reeve_worker *worker, reeve_delivery *dlv,
+                         bool started);
 /* Makes dlv settled, frees its slot and queues its verdict. */
 void reeve__outbox_add(reeve_worker *worker, reeve_delivery *dlv);
 /* Wakes the fetcher if it sleeps. */
 void reeve__fetch_ring(reeve_worker *worker);
+
+/* --- claims.c --- */
+/* A broker's row callback; ctx is the worker. */
+reeve_rc reeve__on_claim(void *ctx, const reeve__row *row, reeve_error *err);
+/* Makes what came live; whole = false: the reply may have been cut short.
+ * Holds: worker->mutex. */
+void reeve__claims_take_in(reeve_worker *worker, size_t turn_count, bool whole);
+
+/* --- held.c: what waits for a slot. Holds: worker->mutex. --- */
+/* dlv becomes live, or is no longer. */
+void reeve__held_count(reeve_worker *worker, const reeve_delivery *dlv,
+                       bool live);
+/* Whether there is a free slot and a delivery for it. */
+bool reeve__held_may_start(const reeve_worker *worker);
+/* That delivery, handed out; NULL when there is none. */
+reeve_delivery *reeve__held_start(reeve_worker *worker);
+/* Wakes who may start what may start now. */
+void reeve__held_wake(reeve_worker *worker);
+/* Gives back the newest count of those ready. */
+void reeve__held_return(reeve_worker *worker, size_t count);
+/* A claim has come, with tasks that a worker died with or without. */
+void reeve__held_claimed(reeve_worker *worker, bool suspects);
+/* Decides anew how many to hold, and gives back what waited too long. Runs on:
+ * the fetcher. */
+void reeve__held_step(reeve_worker *worker, int64_t now_ns);
+/* When held_step has something to give back; INT64_MAX = never. */
+int64_t reeve__held_look_by(const reeve_worker *worker);
+/* How many more may be claimed. */
+size_t reeve__held_room(const reeve_worker *worker);
+/* There is room, and so little left that it is worth a turn of its own. */
+bool reeve__held_is_low(const reeve_worker *worker);
 
 /* --- face.c --- */
 /* Holds: worker->mutex. Tells pollers that something is there. */
