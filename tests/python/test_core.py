@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import resource
+import select
 import subprocess
 import sys
 import threading
 import uuid
+import weakref
 from typing import Any
 
 import pytest
@@ -188,13 +190,14 @@ def test_completions_are_checked_before_any_is_used(url: str, env: _core.Env) ->
     for bad in (
         5,
         (second,),
-        (second, "x", None, 0, None, None, None),
-        (1, 0, b"", 0, b"", b"", b""),
+        (second, 5),
+        (second, ("x", None, 0, None, None, None)),
+        (1, (0, b"", 0, b"", b"", b"")),
     ):
         with pytest.raises(TypeError):
             worker.complete_many([first, bad])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="result must be str or bytes"):
-        worker.complete_many([(first, 0, 5, 0, None, None, None)])  # type: ignore[list-item]
+        worker.complete_many([(first, (0, 5, 0, None, None, None))])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="another worker"):
         other.complete_many([first])
     worker.complete_many([first, second])
@@ -225,6 +228,95 @@ def test_a_worker_lives_as_long_as_its_deliveries(url: str, env: _core.Env) -> N
     del delivery
     inspector = _core.Inspector(url, env)
     assert inspector.queues()[0]["active"] == 0
+
+
+def serving(url: str, env: _core.Env, threads: list[threading.Thread]) -> _core.Worker:
+    """A worker whose task "plain" runs in threads and returns its payload."""
+    worker = _core.Worker(url, env, (("default", 1),), concurrency=4)
+
+    def work() -> None:
+        delivery = worker.take()
+        while delivery is not None:
+            delivery = worker.take(delivery, delivery.task(delivery))
+
+    def spawn() -> bool:
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        return True
+
+    def plain(delivery: _core.Delivery) -> bytes:
+        return delivery.payload
+
+    worker.serve((("plain", plain, True), ("coro", None, False)), spawn)
+    worker.start()
+    spawn()
+    return worker
+
+
+def until_stopped(worker: _core.Worker) -> list[_core.Delivery]:
+    """What is left for the loop."""
+    left: list[_core.Delivery] = []
+    while True:
+        select.select([worker.fd()], [], [], 20)
+        for event in worker.poll(100, 0):
+            if event is None:
+                return left
+            assert isinstance(event, _core.Delivery)
+            left.append(event)
+            worker.complete_many([(event, b"loop")])
+        if len(left) == 20:
+            worker.stop()
+
+
+def test_threads_take_what_is_plain_and_the_loop_the_rest(url: str, env: _core.Env) -> None:
+    client, threads = _core.Client(url, env), list[threading.Thread]()
+    for i in range(20):
+        for name in ("plain", "coro", "plain"):
+            client.enqueue(_core.Template(name), b"%d" % i)
+    worker = serving(url, env, threads)
+    left = until_stopped(worker)
+    assert [d.type for d in left] == ["coro"] * 20
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert worker.stats()["done"] == 60
+
+
+def test_threads_end_when_a_worker_is_closed(url: str, env: _core.Env) -> None:
+    threads: list[threading.Thread] = []
+    worker = serving(url, env, threads)
+    worker.close()
+    worker.close()
+    threads[0].join(20)
+    assert not threads[0].is_alive()
+    worker.stop()
+    worker.join(20_000)
+
+
+def test_what_serve_and_take_refuse(url: str, env: _core.Env) -> None:
+    worker = make_worker(url, env)
+    with pytest.raises(TypeError, match="no task here is plain"):
+        worker.take()
+    for bad in ((1,), (("a", None),), ((b"a", None, True),)):
+        with pytest.raises(TypeError):
+            worker.serve(bad, bool)  # type: ignore[arg-type]
+    worker.serve((), bool)
+    with pytest.raises(StateError, match="serves already"):
+        worker.serve((), bool)
+
+
+def test_a_worker_that_never_ran_is_collected(url: str, env: _core.Env) -> None:
+    class Owner:
+        def spawn(self) -> bool:
+            return False
+
+    owner = Owner()
+    owner.worker = make_worker(url, env)  # type: ignore[attr-defined]
+    owner.worker.serve((("t", owner, True),), owner.spawn)  # type: ignore[attr-defined]
+    gone = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert gone() is None
 
 
 def test_poll_bounds(url: str, env: _core.Env) -> None:
@@ -295,7 +387,7 @@ def test_calls_do_not_leak(url: str, env: _core.Env) -> None:
         done = take(worker)
         assert len(done) == 100
         worker.complete_many(
-            [(d, 0, b"r" * 10, 0, None, None, None) if d.serial % 2 else d for d in done]
+            [(d, (0, b"r" * 10, 0, None, None, None)) if d.serial % 3 == 0 else d for d in done]
         )
         worker.step()
 

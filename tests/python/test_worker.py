@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -431,6 +432,64 @@ def test_threads_up_to_concurrency(app: App, calls: Counted) -> None:
     handler.enqueue_many([()] * 6)
     with app.worker(concurrency=3):
         calls.wait(6)
+
+
+def test_threads_do_not_share_what_handlers_set(app: App, calls: Counted) -> None:
+    """Context variables of a handler are its own, also when one thread runs them all."""
+    told: ContextVar[int] = ContextVar("told", default=-1)
+
+    @app.task
+    def handler(n: int) -> None:
+        calls.add((told.get(), current().attempt))
+        told.set(n)
+
+    handler.enqueue_many([(n,) for n in range(50)])
+    with app.worker(concurrency=1):
+        assert calls.wait(50) == [(-1, 1)] * 50
+
+
+def test_quick_handlers_share_a_thread_and_slow_ones_do_not(app: App, calls: Counted) -> None:
+    """Quick ones next to coroutines and to one that blocks; none waits for the blocked one."""
+    release = threading.Event()
+
+    @app.task
+    def slow() -> None:
+        calls.add("slow")
+        release.wait(20)
+        calls.add("end")
+
+    @app.task
+    def quick(n: int) -> None:
+        calls.add(n)
+
+    @app.task
+    async def aquick(n: int) -> None:
+        await asyncio.sleep(0)
+        calls.add(-n)
+
+    with app.worker(concurrency=3):
+        slow.enqueue()
+        calls.wait(1)
+        quick.enqueue_many([(n,) for n in range(1, 101)])
+        aquick.enqueue_many([(n,) for n in range(1, 101)])
+        seen = calls.wait(201)
+        assert sorted(seen[1:]) == [*range(-100, 0), *range(1, 101)]
+        release.set()
+        assert calls.wait(202)[-1] == "end"
+        assert sum(t.name.startswith("reeve-") for t in threading.enumerate()) <= 6
+
+
+def test_no_thread_is_left_behind(app: App, calls: Counted) -> None:
+    @app.task
+    def handler() -> None:
+        calls.add(threading.current_thread())
+
+    handler.enqueue_many([()] * 20)
+    with app.worker(concurrency=4):
+        threads = calls.wait(20)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_strict_order(app: App, calls: Counted) -> None:

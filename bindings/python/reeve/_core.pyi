@@ -1,7 +1,12 @@
 """The extension module: glue over libreeve. The package is its only user."""
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict, final
+from typing import Any, TypeAlias, TypedDict, final, overload
+
+#: None and bytes: done, with this result; else kind, result, delay_ms, error type, message, trace
+_Outcome: TypeAlias = (
+    bytes | tuple[int, bytes | None, int, bytes | None, bytes | None, bytes | None] | None
+)
 
 __version__: str
 
@@ -159,6 +164,8 @@ class Delivery:
     @property
     def type(self) -> str: ...
     @property
+    def task(self) -> Any: ...
+    @property
     def queue(self) -> str: ...
     @property
     def payload(self) -> bytes: ...
@@ -186,8 +193,6 @@ class Delivery:
     def timeout_ms(self) -> int: ...
     @property
     def cancel_reason(self) -> int: ...
-    @property
-    def was_cancelled(self) -> bool: ...
 
 @final
 class Worker:
@@ -218,14 +223,15 @@ class Worker:
     def poll(self, max: int, timeout_ms: int, /) -> list[Delivery | tuple[int, int] | None]: ...
     def fd(self) -> int: ...
     def id(self) -> str: ...
-    def complete_many(
-        self,
-        items: Sequence[
-            Delivery
-            | tuple[Delivery, int, bytes | None, int, bytes | None, bytes | None, bytes | None]
-        ],
-        /,
+    def complete_many(self, items: Sequence[Delivery | tuple[Delivery, _Outcome]], /) -> None: ...
+    def serve(
+        self, tasks: tuple[tuple[str, object, bool], ...], spawn: Callable[[], bool], /
     ) -> None: ...
+    @overload
+    def take(self) -> Delivery | None: ...
+    @overload
+    def take(self, delivery: Delivery, outcome: _Outcome, /) -> Delivery | None: ...
+    def close(self) -> None: ...
     def stats(self) -> WorkerStats: ...
 
 @final

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from reeve._task import AnyTask
 
 #: kind, result, delay_ms, error type, message, traceback
-Outcome: TypeAlias = tuple[int, bytes | None, int, bytes | None, bytes | None, bytes | None]
+FullOutcome: TypeAlias = tuple[int, bytes | None, int, bytes | None, bytes | None, bytes | None]
+#: or what a handler that is done returned
+Outcome: TypeAlias = bytes | FullOutcome
 
-DONE: Outcome = (_core.OUTCOME_DONE, None, 0, None, None, None)
-REQUEUE: Outcome = (_core.OUTCOME_REQUEUE, None, 0, None, None, None)
+#: A task that returns nothing still has a result to read.
+DONE_NULL: Outcome = b"null"
+REQUEUE: FullOutcome = (_core.OUTCOME_REQUEUE, None, 0, None, None, None)
 
 #: The core keeps this much of a traceback; its end is what tells most.
 _TRACE_BYTES = 8 * 1024
@@ -61,7 +64,7 @@ def _message(error: BaseException) -> bytes:
         return _bytes(f"<its message raised {type(why).__name__}>")
 
 
-def failure(error: BaseException, policy: Retry | None) -> Outcome:
+def failure(error: BaseException, policy: Retry | None) -> FullOutcome:
     """Outcome of a handler that raised. Never raises, whatever the error's class does: that would
     cost the worker a thread."""
     try:
@@ -70,7 +73,7 @@ def failure(error: BaseException, policy: Retry | None) -> Outcome:
         return retry("Exception", "<an exception that cannot be described>")
 
 
-def _failure(error: BaseException, policy: Retry | None) -> Outcome:
+def _failure(error: BaseException, policy: Retry | None) -> FullOutcome:
     if isinstance(error, Snooze):
         return (_core.OUTCOME_SNOOZE, None, error.delay_ms, None, None, None)
     if isinstance(error, Skip):
@@ -87,17 +90,17 @@ def _failure(error: BaseException, policy: Retry | None) -> Outcome:
     return (kind, None, delay_ms, name, _message(error), _trace(error))
 
 
-def fatal(name: str, message: str) -> Outcome:
+def fatal(name: str, message: str) -> FullOutcome:
     """A failure without an exception that must not be retried."""
     return (_core.OUTCOME_FATAL, None, 0, _bytes(name), _bytes(message), None)
 
 
-def retry(name: str, message: str) -> Outcome:
+def retry(name: str, message: str) -> FullOutcome:
     """A failure without an exception."""
     return (_core.OUTCOME_RETRY, None, 0, _bytes(name), _bytes(message), None)
 
 
-def unknown_task(name: str) -> Outcome:
+def unknown_task(name: str) -> FullOutcome:
     """No handler here. Another worker, or the next deployment, may have one: it is retried."""
     return retry("UnknownTask", f"this worker has no task {name!r}")
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from reeve import _outcome
 from reeve._context import Context, Run, set_current
-from reeve._outcome import DONE, Outcome
+from reeve._outcome import DONE_NULL, Outcome, failure, result_bytes
 
 if TYPE_CHECKING:
     from reeve._task import AnyTask
@@ -31,11 +30,9 @@ def run_sync(task: AnyTask, run: PayloadRun) -> Outcome:
         else:
             set_current(run)
             value = task.fn(*args, **kwargs)
-        if value is None:
-            return _DONE_NULL
-        return (DONE[0], _outcome.result_bytes(task, value), 0, None, None, None)
+        return DONE_NULL if value is None else result_bytes(task, value)
     except BaseException as error:
-        return _outcome.failure(error, task.retry)
+        return failure(error, task.retry)
 
 
 async def run_async(task: AnyTask, run: PayloadRun) -> Outcome:
@@ -50,17 +47,11 @@ async def run_async(task: AnyTask, run: PayloadRun) -> Outcome:
         else:
             set_current(run)
             value = await task.fn(*args, **kwargs)
-        if value is None:
-            return _DONE_NULL
-        return (DONE[0], _outcome.result_bytes(task, value), 0, None, None, None)
+        return DONE_NULL if value is None else result_bytes(task, value)
     except asyncio.CancelledError as error:
         current = asyncio.current_task()
         if run.cancel_reason != 0 or (current is not None and current.cancelling()):
             raise
-        return _outcome.failure(error, task.retry)
+        return failure(error, task.retry)
     except BaseException as error:
-        return _outcome.failure(error, task.retry)
-
-
-#: A task that returns nothing still has a result to read: null.
-_DONE_NULL: Outcome = (DONE[0], b"null", 0, None, None, None)
+        return failure(error, task.retry)

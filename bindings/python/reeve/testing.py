@@ -179,7 +179,7 @@ class Harness:
     def _finish(self, done: list[tuple[_core.Delivery, Outcome]]) -> int:
         if done:
             assert self._claimer is not None
-            self._claimer.complete_many([(d, *outcome) for d, outcome in done])
+            self._claimer.complete_many(done)
             self._claimer.step()
         return len(done)
 

@@ -8,20 +8,21 @@ loop delays its neighbours but never costs a lease.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import itertools
 import logging
 import os
-import queue as queues_
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypedDict, Unpack
 
 from reeve import _core, _outcome
 from reeve._durations import Duration, to_ms
-from reeve._errors import Error, InvalidError, StateError
+from reeve._errors import Error, ForkedError, InvalidError, StateError
 from reeve._options import check_name, check_names
-from reeve._outcome import Outcome
+from reeve._outcome import FullOutcome, Outcome
 from reeve._runner import run_async, run_sync
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ _OVERRUN = {
     _core.CANCEL_DEADLINE: "ran past its deadline",
 }
 
-Completion: TypeAlias = tuple[
-    _core.Delivery, int, bytes | None, int, bytes | None, bytes | None, bytes | None
-]
+Completion: TypeAlias = tuple[_core.Delivery, Outcome]
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -123,91 +122,6 @@ def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> 
     )
 
 
-class _Threads:
-    """Daemon threads for plain handlers, started when needed. Not a ThreadPoolExecutor: that costs
-    a future a job and joins stuck threads at exit.
-
-    A handler that was told to end (timeout, lost lease) has lost its slot in the core but may keep
-    its thread for ever: it is replaced, and ends its thread when it does return.
-    """
-
-    def __init__(
-        self,
-        limit: int,
-        run: Callable[[AnyTask, _core.Delivery], int],
-        note_overrun: Callable[[_core.Delivery, int], None],
-    ) -> None:
-        self._limit = limit
-        self._run = run  # gives the reason for which the run was told to end
-        self._note_overrun = note_overrun
-        self._jobs: queues_.SimpleQueue[tuple[AnyTask, _core.Delivery] | None] = (
-            queues_.SimpleQueue()
-        )
-        self._idle = threading.Semaphore(0)
-        self._count = 0
-        self._names = 0
-        self._runs: dict[int, _core.Delivery] = {}  # by serial, queued or running
-        self._overran: set[int] = set()
-        self._lock = threading.Lock()  # for _limit, _count and _overran
-
-    def put(self, task: AnyTask, delivery: _core.Delivery) -> None:
-        """Runs it in an idle thread, or in a new one."""
-        self._runs[delivery.serial] = delivery
-        self._jobs.put((task, delivery))
-        if not self._idle.acquire(blocking=False):
-            with self._lock:
-                self._start()
-
-    def overrun(self, serial: int, reason: int) -> None:
-        """This run was told to end: another may start beside it."""
-        with self._lock:
-            delivery = self._runs.get(serial)
-            if delivery is None:
-                return
-            self._overran.add(serial)
-            self._limit += 1
-            if not self._jobs.empty():
-                self._start()
-        self._note_overrun(delivery, reason)
-
-    def close(self) -> None:
-        """Threads end after what they run."""
-        for _ in range(self._count):
-            self._jobs.put(None)
-
-    def _start(self) -> None:
-        if self._count >= self._limit:
-            return
-        self._count += 1
-        self._names += 1
-        name = f"reeve-{self._names}"
-        threading.Thread(target=self._work, name=name, daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                return
-            delivery = job[1]
-            reason = self._run(*job)
-            self._runs.pop(delivery.serial, None)
-            if delivery.was_cancelled:
-                if self._is_replaced(delivery.serial):
-                    return
-                self._note_overrun(delivery, reason)  # it ended before we heard of it
-            del job, delivery
-            self._idle.release()
-
-    def _is_replaced(self, serial: int) -> bool:
-        with self._lock:
-            if serial not in self._overran:
-                return False
-            self._overran.discard(serial)
-            self._limit -= 1
-            self._count -= 1
-            return True
-
-
 class Worker:
     """Runs an app's tasks until it is stopped.
 
@@ -225,9 +139,15 @@ class Worker:
         self._queues = queue_weights(app, options.get("queues"))
         self._core = make_core(app, options)
         self._id = self._core.id()
-        self._threads = _Threads(
-            options.get("concurrency", 10), self._run_thread, self._note_overrun
+        self._core.serve(
+            tuple((name, task, not task.is_async) for name, task in self._tasks.items()),
+            self._start_thread,
         )
+        self._has_threads = any(not task.is_async for task in self._tasks.values())
+        self._thread_names = itertools.count(1)
+        self._thread_runs: list[list[_core.Delivery | None]] = []  # one cell a thread
+        self._overran: set[int] = set()  # serials of runs in threads that were told to end
+        self._overran_lock = threading.Lock()
         self._running: dict[int, tuple[asyncio.Task[None], _core.Delivery]] = {}
         self._done: list[Completion] = []
         self._flush_due = False
@@ -312,6 +232,8 @@ class Worker:
         signals = self._catch_signals(loop)
         try:
             self._core.start()
+            if self._has_threads:
+                self._start_thread()
             queues = ",".join(f"{name}={weight}" for name, weight in self._queues)
             _log.info(
                 "worker %s started on %s at %s, %d tasks known",
@@ -327,7 +249,7 @@ class Worker:
                 loop.remove_signal_handler(number)
             for fd in fds:
                 loop.remove_reader(fd)
-            self._threads.close()
+            self._core.close()
             self._app.env.flush()
         stats = self._core.stats()
         _log.info(
@@ -370,14 +292,12 @@ class Worker:
                 return
 
     def _begin(self, delivery: _core.Delivery) -> None:
-        task = self._tasks.get(delivery.type)
+        task = delivery.task
         if task is None:
             _log.warning("no task %s here: job %s will be retried", delivery.type, delivery.id)
-            self._give(delivery, _outcome.unknown_task(delivery.type), noted=True)
-        elif task.is_async:
-            self._spawn(self._run_coroutine(task, delivery), delivery)
+            self._give(delivery, _outcome.unknown_task(delivery.type))
         else:
-            self._threads.put(task, delivery)
+            self._spawn(self._run_coroutine(task, delivery), delivery)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], delivery: _core.Delivery) -> None:
         assert self._loop is not None
@@ -392,7 +312,8 @@ class Worker:
     async def _run_coroutine(self, task: AnyTask, delivery: _core.Delivery) -> None:
         try:
             outcome = await run_async(task, delivery)
-            self._end_child()
+            if os.getpid() != self._pid:
+                self._end_child()
         except asyncio.CancelledError:
             # the core has settled it already (timeout, lost lease) or wants it back (stop)
             outcome = _outcome.REQUEUE
@@ -406,18 +327,18 @@ class Worker:
 
     def _cancel(self, reason: int, serial: int) -> None:
         running, delivery = self._running.get(serial, (None, None))
-        if running is None or delivery is None:
-            self._threads.overrun(serial, reason)
-        else:
+        if running is not None and delivery is not None:
             running.cancel()
             self._note_overrun(delivery, reason)
+        else:
+            self._cancel_thread(reason, serial)
         _log.debug("run %d is told to end, reason %d", serial, reason)
 
-    def _give(self, delivery: _core.Delivery, outcome: Outcome, *, noted: bool = False) -> None:
+    def _give(self, delivery: _core.Delivery, outcome: Outcome) -> None:
         """Completes it in this iteration of the loop, with its neighbours."""
-        if not noted:
+        if type(outcome) is tuple:
             self._note(delivery, outcome)
-        self._done.append((delivery, *outcome))
+        self._done.append((delivery, outcome))
         if not self._flush_due:
             self._flush_due = True
             assert self._loop is not None
@@ -426,29 +347,71 @@ class Worker:
     def _flush(self) -> None:
         self._flush_due = False
         done, self._done = self._done, []
-        if done:
-            self._complete(done)
-
-    def _complete(self, done: list[Completion]) -> None:
+        if not done:
+            return
         try:
             self._core.complete_many(done)
         except Error:
             _log.exception("worker %s could not give %d outcomes back", self._id, len(done))
 
-    def _run_thread(self, task: AnyTask, delivery: _core.Delivery) -> int:
-        outcome = run_sync(task, delivery)
-        self._end_child()
-        self._note(delivery, outcome)
-        reason = delivery.cancel_reason
-        self._complete([(delivery, *outcome)])
-        return reason
+    # Threads
 
-    def _end_child(self) -> None:
+    def _start_thread(self) -> bool:
+        """For the core, which calls it when every thread is busy: one shall always wait for news.
+        A handler that was told to end but does not keeps its thread and costs nobody's place."""
+        name = f"reeve-{next(self._thread_names)}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError as error:
+            _log.warning("worker %s: %s; its handlers wait for one another", self._id, error)
+            return False
+        return True
+
+    def _work(self) -> None:
+        """A thread: runs what the core gives it until there is no more need for it."""
+        cell: list[_core.Delivery | None] = [None]
+        self._thread_runs.append(cell)
+        delivery = self._core.take()
+        while delivery is not None:
+            cell[0] = delivery
+            # a context of its own: what a handler sets must not be seen by the next
+            outcome = contextvars.Context().run(run_sync, delivery.task, delivery)
+            cell[0] = None
+            if delivery.cancel_reason:
+                self._ended_late(delivery)
+            if type(outcome) is tuple:
+                self._note(delivery, outcome)
+            delivery = self._give_and_take(delivery, outcome)
+        self._thread_runs.remove(cell)
+
+    def _give_and_take(self, delivery: _core.Delivery, outcome: Outcome) -> _core.Delivery | None:
+        try:
+            return self._core.take(delivery, outcome)
+        except ForkedError:
+            self._end_child()
+        except Error:
+            _log.exception("worker %s could not give job %s back", self._id, delivery.id)
+        return self._core.take()
+
+    def _cancel_thread(self, reason: int, serial: int) -> None:
+        with self._overran_lock:
+            for (delivery,) in tuple(self._thread_runs):
+                if delivery is not None and delivery.serial == serial:
+                    self._overran.add(serial)
+                    self._note_overrun(delivery, reason)
+
+    def _ended_late(self, delivery: _core.Delivery) -> None:
+        with self._overran_lock:
+            if delivery.serial in self._overran:
+                self._overran.discard(delivery.serial)
+            else:
+                self._note_overrun(delivery, delivery.cancel_reason)  # it ended before we heard
+
+    def _end_child(self) -> NoReturn:
         """A handler that forked and came back twice: its child must not go on here. It would wait
         for work for ever, on descriptors that it shares with the worker."""
-        if os.getpid() != self._pid:
-            _log.error("a handler's child process %d returned; it must end by itself", os.getpid())
-            os._exit(1)
+        _log.error("a handler's child process %d returned; it must end by itself", os.getpid())
+        os._exit(1)
 
     def _note_overrun(self, delivery: _core.Delivery, reason: int) -> None:
         what = _OVERRUN.get(reason)
@@ -461,7 +424,7 @@ class Worker:
                 delivery.attempt,
             )
 
-    def _note(self, delivery: _core.Delivery, outcome: Outcome) -> None:
+    def _note(self, delivery: _core.Delivery, outcome: FullOutcome) -> None:
         if outcome[0] != _core.OUTCOME_RETRY and outcome[0] != _core.OUTCOME_FATAL:
             return
         name = (outcome[3] or b"").decode("utf-8", "replace")

@@ -5,6 +5,46 @@
  */
 #include "glue.h"
 
+static PyObject *share(PyObject *value) {
+    Py_INCREF(value);
+    return value;
+}
+
+PyObject *glue_delivery_new(const glue_state *state, glue_worker *worker,
+                            reeve_delivery *delivery) {
+    glue_delivery *self =
+        (glue_delivery *)PyType_GenericAlloc(state->delivery_type, 0);
+    if (self == NULL) {
+        reeve_outcome outcome = REEVE_OUTCOME_INIT;
+        outcome.kind = REEVE_OUTCOME_REQUEUE;
+        reeve_worker_complete(worker->worker, delivery, &outcome, NULL);
+        return NULL;
+    }
+    self->delivery = delivery;
+    Py_INCREF((PyObject *)worker);
+    self->worker = worker;
+    self->view = (reeve_delivery_view)REEVE_DELIVERY_VIEW_INIT;
+    reeve_error err = { 0 };
+    reeve_rc rc = reeve_delivery_read(&self->view, delivery, &err);
+    if (rc < 0) {
+        glue_raise(state, rc, &err);
+        Py_DECREF(self);
+        return NULL;
+    }
+    const glue_task *task = glue_task_find(&worker->tasks, self->view.type);
+    if (task != NULL) {
+        self->task = task->task;
+        self->type = share(task->name);
+    } else {
+        self->type = glue_str(self->view.type);
+    }
+    self->id = glue_str(self->view.id);
+    self->queue = glue_str(self->view.queue);
+    if (self->id == NULL || self->type == NULL || self->queue == NULL)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
 static void delivery_dealloc(PyObject *object) {
     glue_delivery *self = (glue_delivery *)object;
     if (self->delivery != NULL) {
@@ -49,11 +89,6 @@ static PyObject *get_headers(PyObject *object, void *unused) {
     return glue_headers(self->view.headers, self->view.header_count);
 }
 
-static PyObject *share(PyObject *value) {
-    Py_INCREF(value);
-    return value;
-}
-
 static PyObject *get_id(PyObject *object, void *unused) {
     (void)unused;
     return share(((glue_delivery *)object)->id);
@@ -62,6 +97,12 @@ static PyObject *get_id(PyObject *object, void *unused) {
 static PyObject *get_type(PyObject *object, void *unused) {
     (void)unused;
     return share(((glue_delivery *)object)->type);
+}
+
+static PyObject *get_task(PyObject *object, void *unused) {
+    (void)unused;
+    PyObject *task = ((glue_delivery *)object)->task;
+    return share(task != NULL ? task : Py_None);
 }
 
 static PyObject *get_queue(PyObject *object, void *unused) {
@@ -86,23 +127,11 @@ INT_GETTER(claimed_at_ms)
 INT_GETTER(deadline_at_ms)
 INT_GETTER(timeout_ms)
 
-static int32_t reason_of(const glue_delivery *self) {
-    return self->delivery != NULL ? reeve_delivery_cancel_reason(self->delivery)
-                                  : self->cancel_reason;
-}
-
 /* Of a run that goes on; 0 once it is completed. */
 static PyObject *get_cancel_reason(PyObject *object, void *unused) {
     (void)unused;
-    glue_delivery *self = (glue_delivery *)object;
-    return PyLong_FromLong(self->delivery != NULL ? reason_of(self)
-                                                  : REEVE_CANCEL_NONE);
-}
-
-static PyObject *get_was_cancelled(PyObject *object, void *unused) {
-    (void)unused;
-    return PyBool_FromLong(reason_of((glue_delivery *)object) !=
-                           REEVE_CANCEL_NONE);
+    return PyLong_FromLong(
+        reeve_delivery_cancel_reason(((glue_delivery *)object)->delivery));
 }
 
 #define GETTER(name)                                                           \
@@ -110,6 +139,7 @@ static PyObject *get_was_cancelled(PyObject *object, void *unused) {
 static PyGetSetDef delivery_getset[] = {
     GETTER(id),
     GETTER(type),
+    GETTER(task),
     GETTER(queue),
     GETTER(payload),
     GETTER(headers),
@@ -124,7 +154,6 @@ static PyGetSetDef delivery_getset[] = {
     GETTER(deadline_at_ms),
     GETTER(timeout_ms),
     GETTER(cancel_reason),
-    GETTER(was_cancelled),
     { NULL, NULL, NULL, NULL, NULL },
 };
 

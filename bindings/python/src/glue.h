@@ -52,16 +52,36 @@ typedef struct glue_client {
     bool closed;
 } glue_client;
 
+typedef struct glue_task {
+    reeve_bytes type; /* view into name */
+    PyObject *name;
+    PyObject *task;
+    bool is_plain; /* runs in a thread */
+} glue_task;
+
+/* Sorted, see tasks.c. */
+typedef struct glue_tasks {
+    glue_task *items;
+    size_t count;
+} glue_tasks;
+
+/* Threads for plain handlers, see pool.c. */
+typedef struct glue_pool glue_pool;
+
 typedef struct glue_worker {
     PyObject_HEAD reeve_worker *worker;
     glue_env *env;
+    int32_t concurrency;
+    glue_tasks tasks;
+    glue_pool *pool; /* NULL: no task is plain, or it does not serve */
+    PyObject *spawn; /* callable() -> whether a thread was started */
 } glue_worker;
 
 typedef struct glue_delivery {
     PyObject_HEAD reeve_delivery *delivery; /* NULL once completed */
     reeve_delivery_view view; /* its byte views die with delivery */
-    int32_t cancel_reason;    /* as it was when completed */
     glue_worker *worker;
+    PyObject *task; /* borrowed from the worker; NULL: no such task */
     PyObject *id;
     PyObject *type;
     PyObject *queue;
@@ -111,6 +131,42 @@ extern PyType_Spec glue_client_spec;
 extern PyType_Spec glue_worker_spec;
 extern PyType_Spec glue_delivery_spec;
 extern PyType_Spec glue_inspector_spec;
+
+/* delivery.c. Consumes delivery, also on failure. */
+PyObject *glue_delivery_new(const glue_state *state, glue_worker *worker,
+                            reeve_delivery *delivery);
+
+/* settle.c */
+/* Completes one; -1 with an exception. Holds: the GIL. */
+int glue_complete(glue_worker *self, const glue_state *state,
+                  PyObject *delivery, PyObject *outcome);
+/* Worker.complete_many */
+PyObject *glue_complete_many(PyObject *object, PyObject *arg);
+
+/* tasks.c */
+/* rows = ((name, task, is_plain), ...). -1 with an exception; clear it then. */
+int glue_tasks_load(glue_tasks *tasks, bool *has_plain, PyObject *rows);
+void glue_tasks_clear(glue_tasks *tasks);
+int glue_tasks_visit(const glue_tasks *tasks, visitproc visit, void *arg);
+/* Thread: any, without the GIL. */
+const glue_task *glue_task_find(const glue_tasks *tasks, reeve_bytes type);
+
+/* pool.c. worker and tasks are borrowed. NULL with errno set. */
+glue_pool *glue_pool_new(reeve_worker *worker, const glue_tasks *tasks,
+                         size_t idle_max);
+/* Hands back what no thread took. No thread may be inside. */
+void glue_pool_free(glue_pool *pool);
+/* Descriptor that is readable while glue_pool_poll has something. */
+int glue_pool_fd(const glue_pool *pool);
+/* Events that are not for threads. */
+size_t glue_pool_poll(reeve_event *out, size_t max, glue_pool *pool);
+/* Waits for a delivery of a plain task, new; NULL: the thread shall end.
+ * *wants_thread: another must be started. Holds: the GIL, not while waiting. */
+reeve_delivery *glue_pool_take(bool *wants_thread, glue_pool *pool);
+/* The thread that was wanted is here, or will never be. */
+void glue_pool_arrived(glue_pool *pool);
+/* Threads end, after what they run. */
+void glue_pool_close(glue_pool *pool);
 
 /* Frees the memory of an instance of a heap type. */
 void glue_release(PyObject *self);

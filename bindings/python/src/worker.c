@@ -6,7 +6,6 @@
 #include "glue.h"
 
 #define POLL_MAX 4096
-#define BATCH_ON_STACK 32
 
 /* queues = ((name, weight), ...), borrowed by the array. New array. */
 static reeve_worker_queue *read_queues(size_t *count, PyObject *queues) {
@@ -78,6 +77,7 @@ static PyObject *worker_new(PyTypeObject *type, PyObject *args,
     }
     Py_INCREF(env);
     self->env = (glue_env *)env;
+    self->concurrency = options.concurrency > 0 ? options.concurrency : 10;
     reeve_error err = { 0 };
     reeve_rc rc;
     Py_BEGIN_ALLOW_THREADS rc =
@@ -92,10 +92,29 @@ static PyObject *worker_new(PyTypeObject *type, PyObject *args,
     return (PyObject *)self;
 }
 
+static int worker_traverse(PyObject *object, visitproc visit, void *arg) {
+    glue_worker *self = (glue_worker *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT((PyObject *)self->env);
+    Py_VISIT(self->spawn);
+    return glue_tasks_visit(&self->tasks, visit, arg);
+}
+
+static int worker_clear(PyObject *object) {
+    glue_worker *self = (glue_worker *)object;
+    Py_CLEAR(self->spawn);
+    return 0;
+}
+
 static void worker_dealloc(PyObject *object) {
     glue_worker *self = (glue_worker *)object;
+    PyObject_GC_UnTrack(object);
     reeve_worker *worker = self->worker;
     self->worker = NULL;
+    glue_pool_free(self->pool);
+    self->pool = NULL;
+    Py_CLEAR(self->spawn);
+    glue_tasks_clear(&self->tasks);
     if (worker != NULL) {
         Py_BEGIN_ALLOW_THREADS reeve_worker_free(worker);
         Py_END_ALLOW_THREADS
@@ -160,40 +179,10 @@ static PyObject *worker_step(PyObject *object, PyObject *unused) {
     return PyLong_FromLongLong(next_at_ms);
 }
 
-/* Consumes delivery, also on failure. */
-static PyObject *delivery_new(const glue_state *state, glue_worker *worker,
-                              reeve_delivery *delivery) {
-    glue_delivery *self =
-        (glue_delivery *)PyType_GenericAlloc(state->delivery_type, 0);
-    if (self == NULL) {
-        reeve_outcome outcome = REEVE_OUTCOME_INIT;
-        outcome.kind = REEVE_OUTCOME_REQUEUE;
-        reeve_worker_complete(worker->worker, delivery, &outcome, NULL);
-        return NULL;
-    }
-    self->delivery = delivery;
-    Py_INCREF((PyObject *)worker);
-    self->worker = worker;
-    self->view = (reeve_delivery_view)REEVE_DELIVERY_VIEW_INIT;
-    reeve_error err = { 0 };
-    reeve_rc rc = reeve_delivery_read(&self->view, delivery, &err);
-    if (rc < 0) {
-        glue_raise(state, rc, &err);
-        Py_DECREF(self);
-        return NULL;
-    }
-    self->id = glue_str(self->view.id);
-    self->type = glue_str(self->view.type);
-    self->queue = glue_str(self->view.queue);
-    if (self->id == NULL || self->type == NULL || self->queue == NULL)
-        Py_CLEAR(self);
-    return (PyObject *)self;
-}
-
 static PyObject *event_object(const glue_state *state, glue_worker *worker,
                               const reeve_event *event) {
     if (event->kind == REEVE_EVENT_DELIVERY)
-        return delivery_new(state, worker, event->delivery);
+        return glue_delivery_new(state, worker, event->delivery);
     if (event->kind == REEVE_EVENT_CANCEL)
         return Py_BuildValue("(iK)", event->reason,
                              (unsigned long long)event->serial);
@@ -217,7 +206,7 @@ static PyObject *event_list(const glue_state *state, glue_worker *worker,
 }
 
 /* poll(max, timeout_ms) -> list of Delivery, (cancel reason, serial), and None
- * for "stopped" */
+ * for "stopped". With threads: what is not for them, without waiting. */
 static PyObject *worker_poll(PyObject *object, PyObject *args) {
     glue_worker *self = (glue_worker *)object;
     int max = 0;
@@ -233,7 +222,9 @@ static PyObject *worker_poll(PyObject *object, PyObject *args) {
     if (events == NULL)
         return PyErr_NoMemory();
     size_t count;
-    if (timeout_ms == 0) {
+    if (self->pool != NULL) {
+        count = glue_pool_poll(events, (size_t)max, self->pool);
+    } else if (timeout_ms == 0) {
         count = reeve_worker_poll(events, (size_t)max, self->worker, 0);
     } else {
         Py_BEGIN_ALLOW_THREADS count =
@@ -248,7 +239,9 @@ static PyObject *worker_poll(PyObject *object, PyObject *args) {
 
 static PyObject *worker_fd(PyObject *object, PyObject *unused) {
     (void)unused;
-    return PyLong_FromLong(reeve_worker_fd(((glue_worker *)object)->worker));
+    glue_worker *self = (glue_worker *)object;
+    return PyLong_FromLong(self->pool != NULL ? glue_pool_fd(self->pool)
+                                              : reeve_worker_fd(self->worker));
 }
 
 static PyObject *worker_id(PyObject *object, PyObject *unused) {
@@ -256,103 +249,79 @@ static PyObject *worker_id(PyObject *object, PyObject *unused) {
     return glue_str(reeve_worker_id(((glue_worker *)object)->worker));
 }
 
-/* item = Delivery (done, nothing to keep) or (Delivery, kind, result,
- * delay_ms, error_type, error_message, error_trace) with bytes or None. */
-static glue_delivery *read_item(reeve_outcome *outcome, const glue_state *state,
-                                PyObject *item) {
-    PyObject *delivery = item;
-    *outcome = (reeve_outcome)REEVE_OUTCOME_INIT;
-    if (PyTuple_Check(item)) {
-        PyObject *part[4];
-        long long delay_ms = 0;
-        if (!PyArg_ParseTuple(item, "OiOLOOO:completion", &delivery,
-                              &outcome->kind, &part[0], &delay_ms, &part[1],
-                              &part[2], &part[3]) ||
-            glue_view(&outcome->result, part[0], "result") < 0 ||
-            glue_view(&outcome->error_type, part[1], "error_type") < 0 ||
-            glue_view(&outcome->error_message, part[2], "error_message") < 0 ||
-            glue_view(&outcome->error_trace, part[3], "error_trace") < 0)
-            return NULL;
-        outcome->delay_ms = delay_ms;
+/* serve(tasks, spawn): which tasks there are, as ((name, task, is_plain), …),
+ * and how a thread is started that calls take() until it gets None. Before
+ * start(). */
+static PyObject *worker_serve(PyObject *object, PyObject *args) {
+    glue_worker *self = (glue_worker *)object;
+    PyObject *rows = NULL;
+    PyObject *spawn = NULL;
+    bool has_plain = false;
+    if (!PyArg_ParseTuple(args, "O!O:serve", &PyTuple_Type, &rows, &spawn))
+        return NULL;
+    if (self->spawn != NULL) {
+        reeve_error err = { REEVE_E_STATE, "the worker serves already" };
+        return glue_raise(glue_state_of(object), err.code, &err);
     }
-    if (Py_TYPE(delivery) != state->delivery_type) {
-        PyErr_Format(PyExc_TypeError, "expected a Delivery, not %R",
-                     (PyObject *)Py_TYPE(delivery));
+    if (glue_tasks_load(&self->tasks, &has_plain, rows) < 0) {
+        glue_tasks_clear(&self->tasks);
         return NULL;
     }
-    if (((glue_delivery *)delivery)->delivery == NULL) {
-        reeve_error err = { REEVE_E_STATE, "the delivery is completed" };
-        glue_raise(state, err.code, &err);
-        return NULL;
-    }
-    return (glue_delivery *)delivery;
-}
-
-typedef struct settlement {
-    reeve_completion items[BATCH_ON_STACK];
-    reeve_outcome outcomes[BATCH_ON_STACK];
-} settlement;
-
-/* Completes items[first … first + count), at most BATCH_ON_STACK; items is a
- * tuple, so its members stay while the GIL is away. */
-static int complete_some(glue_worker *self, const glue_state *state,
-                         PyObject *items, Py_ssize_t first, size_t count) {
-    settlement s;
-    glue_delivery *owners[BATCH_ON_STACK];
-    for (size_t i = 0; i < count; i++) {
-        PyObject *item = PyTuple_GetItem(items, first + (Py_ssize_t)i);
-        owners[i] = read_item(&s.outcomes[i], state, item);
-        if (owners[i] == NULL)
-            return -1;
-        if (owners[i]->worker != self) {
-            PyErr_SetString(PyExc_ValueError,
-                            "the delivery belongs to another worker");
-            return -1;
-        }
-        for (size_t j = 0; j < i; j++) {
-            if (owners[j] == owners[i]) {
-                PyErr_SetString(PyExc_ValueError,
-                                "a delivery is in the batch twice");
-                return -1;
-            }
+    if (has_plain) {
+        self->pool = glue_pool_new(self->worker, &self->tasks,
+                                   (size_t)self->concurrency);
+        if (self->pool == NULL) {
+            glue_tasks_clear(&self->tasks);
+            return PyErr_SetFromErrno(PyExc_OSError);
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        s.items[i].delivery = owners[i]->delivery;
-        s.items[i].outcome = &s.outcomes[i];
-        owners[i]->cancel_reason =
-            reeve_delivery_cancel_reason(owners[i]->delivery);
-        owners[i]->delivery = NULL;
-    }
-    reeve_error err = { 0 };
-    reeve_rc rc;
-    Py_BEGIN_ALLOW_THREADS rc =
-        reeve_worker_complete_many(self->worker, s.items, count, &err);
-    Py_END_ALLOW_THREADS if (rc < 0) {
-        glue_raise(state, rc, &err);
-        return -1;
-    }
-    return 0;
+    Py_INCREF(spawn);
+    self->spawn = spawn;
+    Py_RETURN_NONE;
 }
 
-static PyObject *worker_complete_many(PyObject *object, PyObject *arg) {
+/* A handler is about to run and nobody would watch. Without another thread it
+ * goes on, and tries again with the next. */
+static void spawn_thread(glue_worker *self) {
+    PyObject *started = PyObject_CallFunctionObjArgs(self->spawn, NULL);
+    if (started == NULL)
+        PyErr_WriteUnraisable(self->spawn);
+    if (started != Py_True)
+        glue_pool_arrived(self->pool);
+    Py_XDECREF(started);
+}
+
+/* take() -> Delivery, take(delivery, outcome) -> Delivery: for threads; gives
+ * one back and waits for the next. None: the thread shall end. */
+static PyObject *worker_take(PyObject *object, PyObject *const *args,
+                             Py_ssize_t count) {
     glue_worker *self = (glue_worker *)object;
     glue_state *state = glue_state_of(object);
-    PyObject *items = PySequence_Tuple(arg);
-    if (items == NULL)
+    if (self->pool == NULL || (count != 0 && count != 2)) {
+        PyErr_SetString(PyExc_TypeError, self->pool == NULL
+                                             ? "no task here is plain"
+                                             : "take(delivery, outcome)");
         return NULL;
-    Py_ssize_t total = PyTuple_Size(items);
-    int rc = 0;
-    for (Py_ssize_t first = 0; first < total && rc == 0;
-         first += BATCH_ON_STACK) {
-        size_t count = (size_t)(total - first);
-        if (count > BATCH_ON_STACK)
-            count = BATCH_ON_STACK;
-        rc = complete_some(self, state, items, first, count);
     }
-    Py_DECREF(items);
-    if (rc < 0)
+    if (count == 0)
+        glue_pool_arrived(self->pool);
+    else if (glue_complete(self, state, args[0], args[1]) < 0)
         return NULL;
+    bool wants_thread;
+    reeve_delivery *delivery = glue_pool_take(&wants_thread, self->pool);
+    if (wants_thread)
+        spawn_thread(self);
+    glue_env_flush(self->env);
+    if (delivery == NULL)
+        Py_RETURN_NONE;
+    return glue_delivery_new(state, self, delivery);
+}
+
+static PyObject *worker_close(PyObject *object, PyObject *unused) {
+    (void)unused;
+    glue_worker *self = (glue_worker *)object;
+    if (self->pool != NULL)
+        glue_pool_close(self->pool);
     Py_RETURN_NONE;
 }
 
@@ -384,7 +353,11 @@ static PyMethodDef worker_methods[] = {
     { "poll", worker_poll, METH_VARARGS, "Takes events in one go." },
     { "fd", worker_fd, METH_NOARGS, "Readable while events wait." },
     { "id", worker_id, METH_NOARGS, "The worker's id." },
-    { "complete_many", worker_complete_many, METH_O, "Gives deliveries back." },
+    { "complete_many", glue_complete_many, METH_O, "Gives deliveries back." },
+    { "serve", worker_serve, METH_VARARGS, "Tells the tasks; before start." },
+    { "take", (PyCFunction)(void (*)(void))worker_take, METH_FASTCALL,
+      "For threads: gives a delivery back and waits for the next." },
+    { "close", worker_close, METH_NOARGS, "Ends the threads in take." },
     { "stats", worker_stats, METH_NOARGS, "Counters since start." },
     { NULL, NULL, 0, NULL },
 };
@@ -392,6 +365,8 @@ static PyMethodDef worker_methods[] = {
 static PyType_Slot worker_slots[] = {
     { Py_tp_new, (void *)worker_new },
     { Py_tp_dealloc, (void *)worker_dealloc },
+    { Py_tp_traverse, (void *)worker_traverse },
+    { Py_tp_clear, (void *)worker_clear },
     { Py_tp_methods, worker_methods },
     { Py_tp_doc, (void *)"Claims tasks and settles them." },
     { 0, NULL },
@@ -400,6 +375,6 @@ static PyType_Slot worker_slots[] = {
 PyType_Spec glue_worker_spec = {
     .name = "reeve._core.Worker",
     .basicsize = (int)sizeof(glue_worker),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = worker_slots,
 };

@@ -55,6 +55,9 @@ class Killer:
     def _freeze(self, pid: int, worker: str) -> list[tuple[str, str]]:
         """Stops a process in the middle of what it does; lets it go on when it has nothing."""
         os.kill(pid, signal.SIGSTOP)
+        if hasattr(os, "waitid"):  # not every platform's Python has it
+            # the signal takes its time: until then it may finish what we are about to read
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         held = self._held(worker)
         if not held:
             os.kill(pid, signal.SIGCONT)
