@@ -53,9 +53,10 @@ abi: build ## take a new snapshot of the binary interface
 	@tools/setup.sh test
 	REEVE_BUILD_DIR=$(BUILD) python3 tests/lint/check_abidiff.py --write
 
-bench: python ## measure and print tables
+bench: python ## measure reeve and its peers (BENCH="--quick --only reeve,rq")
+	@tools/setup.sh bench
 	$(call build,build-bench,-DCMAKE_BUILD_TYPE=Release)
-	$(PY) tests/bench/run.py --build build-bench $(BENCH)
+	@$(PY) tests/bench/run.py --build build-bench $(BENCH)
 
 bench-report: ## write docs/benchmarks.md and its pictures from the records
 	@python3 tests/bench/report.py

@@ -4,7 +4,7 @@
 # name, so tools that came another way count too. Installs only what is missing,
 # with sudo only when not root.
 #
-#   tools/setup.sh SET…      sets: build, test, nginx, fuzz, valgrind
+#   tools/setup.sh SET…      sets: build, test, nginx, fuzz, valgrind, bench
 set -eu
 
 missing=""
@@ -70,6 +70,13 @@ for set in "$@"; do
         ;;
     fuzz) need clang has clang ;;
     valgrind) need valgrind has valgrind ;;
+    bench)
+        need redis-server has redis-server
+        need lua5.4 has lua5.4
+        need golang-go has go
+        need nodejs has node
+        need npm has npm
+        ;;
     *)
         echo "setup: no such set: $set" >&2
         exit 2

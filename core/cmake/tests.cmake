@@ -61,6 +61,33 @@ foreach(source IN LISTS programs)
                            ${CMAKE_CURRENT_BINARY_DIR}/programs)
 endforeach()
 
+# tests/bench/peers/*/driver.c: the drivers written in C, one program a folder.
+file(GLOB drivers CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/bench/peers/*/driver.c)
+foreach(driver IN LISTS drivers)
+    get_filename_component(folder ${driver} DIRECTORY)
+    get_filename_component(name ${folder} NAME)
+    file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.c)
+    add_executable(bench_${name} ${sources})
+    target_link_libraries(bench_${name} PRIVATE reeve_warnings reeve_objects)
+    set_target_properties(
+        bench_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                                 ${CMAKE_CURRENT_BINARY_DIR}/programs)
+endforeach()
+
+# What the Lua driver counts with; Lua's names come from the interpreter.
+pkg_check_modules(LUA54 QUIET lua5.4)
+if(LUA54_FOUND)
+    add_library(bench_slots MODULE
+                ${REEVE_TESTS_DIR}/bench/peers/reeve-lua/slots.c)
+    target_include_directories(bench_slots SYSTEM
+                               PRIVATE ${LUA54_INCLUDE_DIRS})
+    target_link_libraries(bench_slots PRIVATE reeve_warnings)
+    target_compile_definitions(bench_slots PRIVATE _GNU_SOURCE)
+    set_target_properties(
+        bench_slots PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY
+                               ${CMAKE_CURRENT_BINARY_DIR}/programs)
+endif()
+
 # tests/e2e/e2e_*.c: the programs that tests/e2e/prove.py starts and kills. They
 # link the shared library, so that they see only what a stranger sees.
 file(GLOB sources CONFIGURE_DEPENDS ${REEVE_TESTS_DIR}/e2e/e2e_*.c)

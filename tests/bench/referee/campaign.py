@@ -1,0 +1,152 @@
+"""One call of the benchmark: builds the systems, runs the rows round by round, collects records."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from referee import recovery
+from referee.detail import Detail
+from referee.phases import Bounds, Case, Figures
+from referee.processes import PhaseError
+from referee.records import Records
+from referee.rows import DETAIL, RECOVERY, ROWS, Row, why_not
+from referee.servers import ServerError
+from referee.systems import LIMIT, System, load
+from referee.tables import MAIN, shown, titled
+
+
+class Campaign:
+    """Systems, rows, and what came out."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.records = Records()
+        self.systems: list[System] = []
+        self.bounds = Bounds(seconds=options.seconds, wait_s=options.recovery_s)
+        self.rows = [
+            row for row in ROWS if row.name in options.rows and (row.quick or not options.quick)
+        ]
+        self._refused: set[tuple[str, str, int]] = set()
+        self._done = 0
+        self._all = 0
+        self._start = time.monotonic()
+
+    def prepare(self) -> None:
+        """Builds drivers and says what is there and what is not."""
+        for name in self.options.only:
+            system = load(name, self.options.build)
+            self.systems.append(system)
+            if system.why_not:
+                self._skip(system.name, "all", system.why_not)
+                continue
+            print(f"{name:<10} {system.about['version']:<12} {system.about['runtime']}")
+            for setting in system.settings():
+                listed = system.about["settings"][setting].items()
+                text = "; ".join(f"{option}: {value}" for option, value in listed) or "as it comes"
+                print(f"  {setting:<8} {text}")
+            if system.about.get("notes"):
+                print(f"  notes    {system.about['notes']}")
+            for row in dict.fromkeys(row.name for row in self.rows):
+                first = next(member for member in self.rows if member.name == row)
+                reason = why_not(first, system)
+                if reason and system.name != LIMIT:
+                    self._skip(system.name, row, reason)
+        print(flush=True)
+
+    def run(self) -> None:
+        """Interleaves: each round runs each row for one system after the other."""
+        rounds = max((row.runs(self.options.runs) for row in self.rows), default=0)
+        plan = [
+            (number, row, case)
+            for number in range(rounds)
+            for row in self.rows
+            if number < row.runs(self.options.runs)
+            for case in self._cases(row)
+        ]
+        self._all = len(plan)
+        self._start = time.monotonic()
+        for number, row, case in plan:
+            self._one(number, row, case)
+        if RECOVERY in self.options.rows:
+            self._recover()
+        if DETAIL in self.options.rows and "reeve" in self.options.only:
+            detail = Detail(self.options.build, self.bounds, self.records)
+            detail.run(self.options.runs, self.note)
+
+    def note(self, text: str) -> None:
+        """A line that says where we are: overwritten on a terminal."""
+        if sys.stdout.isatty():
+            print(f"\r\033[K{text}", end="", flush=True)
+        elif text:
+            print(text, flush=True)
+
+    def _cases(self, row: Row) -> list[Case]:
+        return [
+            Case(system, setting, row.aof, self.bounds)
+            for system in self.systems
+            if not system.why_not and not why_not(row, system)
+            for setting in system.settings()
+            if setting in row.settings and setting in self.options.settings
+        ]
+
+    def _one(self, number: int, row: Row, case: Case) -> None:
+        self._done += 1
+        mark = (case.system.name, case.setting, id(row))
+        if mark in self._refused:
+            return
+        name = f"{case.system.name} {case.setting}: {row.name}, {titled(row.axes)}"
+        self.note(f"{self._bar()} {name}" if sys.stdout.isatty() else "")
+        reason = row.refuses(case)
+        try:
+            if not reason:
+                figures = row.phase(case)
+        except (PhaseError, ServerError, OSError, ValueError) as error:
+            reason = str(error)
+        if reason:
+            self._refused.add(mark)
+            self._skip(
+                f"{case.system.name} {case.setting}", f"{row.name}, {titled(row.axes)}", reason
+            )
+            return
+        self.records.add(row.name, case.system.name, case.setting, row.axes, figures, number)
+        if not sys.stdout.isatty():
+            self.note(f"[{self._done}/{self._all}] {name}: {said(figures)}")
+
+    def _recover(self) -> None:
+        cases = [
+            Case(system, setting, "off", self.bounds)
+            for system in self.systems
+            if not system.why_not and "hold" in system.handlers()
+            for setting in system.settings()
+            if setting in self.options.settings
+        ]
+        self.note(f"recovery: {len(cases)} killed workers, up to {self.bounds.wait_s:.0f} s")
+        axes = {"wait_s": int(self.bounds.wait_s)}
+
+        def report(case: Case, figures: Figures, note: str) -> None:
+            name = case.system.name
+            self.records.add(RECOVERY, name, case.setting, axes, figures, 0, note)
+
+        def refuse(case: Case, why: str) -> None:
+            self._skip(f"{case.system.name} {case.setting}", RECOVERY, why)
+
+        recovery.recover_all(cases, report, refuse)
+
+    def _skip(self, system: str, row: str, why: str) -> None:
+        self.records.skip(system, row, why)
+        self.note("")
+        print(f"skipped: {system}: {row}: {why}", flush=True)
+
+    def _bar(self) -> str:
+        share = self._done / max(self._all, 1)
+        spent = time.monotonic() - self._start
+        left = spent / max(self._done - 1, 1) * (self._all - self._done + 1)
+        filled = round(share * 20)
+        return f"[{'█' * filled}{'░' * (20 - filled)}] {share:4.0%} ~{left / 60:.0f} min left"
+
+
+def said(figures: Figures) -> str:
+    main = next(metric for metric in MAIN if metric in figures)
+    return f"{shown(main, figures[main])} {main}"
