@@ -171,6 +171,24 @@ def test_a_figure_that_was_not_seen_is_a_bound(bench: Bench) -> None:
     assert line_of(page, "a killed worker's task")[3] == "95.0 s, asynq (Go)"
 
 
+def test_a_bound_within_the_aim_decides_nothing(bench: Bench) -> None:
+    bench.add("recovery", "seconds", "reeve", 20.0, note="> 20 s: not seen within that time")
+    assert line_of(bench.page(), "a killed worker's task")[5] == "not measured"
+
+
+def test_a_bound_past_the_aim_is_not_met(bench: Bench) -> None:
+    bench.add("recovery", "seconds", "reeve", 45.0, note="> 45 s: not seen within that time")
+    assert line_of(bench.page(), "a killed worker's task")[5] == "no"
+
+
+def test_early_starts_are_no_punctuality(bench: Bench) -> None:
+    for system, usual, late in (("reeve-c", 0.4, 2.0), ("asynq", -480.0, 1.0), ("rq", 9.0, 30.0)):
+        bench.add("lateness", "p50", system, usual, scheduled=1_000_000)
+        bench.add("lateness", "p99", system, late, scheduled=1_000_000)
+    page = bench.page()
+    assert line_of(page, "lateness with")[2:4] == ["2.00 ms", "30.0 ms, RQ"]
+
+
 def test_pictures_are_whole(bench: Bench) -> None:
     for system, factor in (("reeve", 1.0), ("asynq", 40.0), ("rq", 4000.0)):
         bench.add("noop", "worker_cpu", system, 9 * factor, concurrency=10, **OFF)

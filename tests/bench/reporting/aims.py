@@ -89,6 +89,17 @@ def most_of(*measures: Measure) -> Measure:
     return measure
 
 
+def punctual(measure: Measure, *points: dict[str, Any]) -> Measure:
+    """No figure for a system that starts most tasks before their time."""
+    middle = pick("lateness", "p50", *points)
+
+    def of_punctual(data: Data, system: str) -> Figure | None:
+        usual = middle(data, system)
+        return measure(data, system) if usual and usual.value >= EARLY_MS else None
+
+    return of_punctual
+
+
 @dataclass(frozen=True)
 class Aim:
     """One line of the table. `key` is what reasons.toml calls it."""
@@ -114,11 +125,11 @@ class Outcome:
 
     @property
     def met(self) -> bool | None:
-        """None: not measured."""
+        """None: not measured, or not for as long as it may take."""
         if self.ours is None:
             return None
         if self.ours.bound_only:
-            return False
+            return None if self.ours.value <= self.aim.bound else False
         if self.aim.more:
             return self.ours.value >= self.aim.bound
         return self.ours.value <= self.aim.bound
@@ -146,6 +157,7 @@ ACTIVE = times(
     pick("active", "redis_cpu", {"active": 1}),
 )
 FLAT, BYTES = 1.2, 450.0
+EARLY_MS = -1.0  # clocks and due times are whole milliseconds to many systems
 
 
 def detail(metric: str, what: str) -> Measure:
@@ -190,7 +202,7 @@ AIMS = [
     Aim("latency-p99", "start latency on an idle worker, p99", 1, "ms", "reeve-c",
         pick("latency", "p99")),
     Aim("lateness", "lateness with 1,000,000 scheduled, p99", 10, "ms", "reeve-c",
-        pick("lateness", "p99", MILLION)),
+        punctual(pick("lateness", "p99", MILLION), MILLION)),
     Aim("memory", "Redis memory of a queued task", BYTES, "bytes", "reeve-c",
         pick("enqueue", "memory", MANY)),
     Aim("backlog", "Redis CPU, 1,000,000 queued to none", FLAT, "×", "reeve-c", BACKLOG),
@@ -269,7 +281,12 @@ def table(results: list[Outcome], reasons: dict[str, str]) -> list[str]:
             f"| {aim.what} | {sign} {bound} | {ours} | {peer} | {compared(result)} | {met} "
             f"| {why} |"
         )
-    return lines
+    return [
+        *lines,
+        "",
+        "Lateness compares only systems that do not start most tasks before their time. The bare "
+        "list is Redis's LPUSH and RPOP of as many bytes, with no guarantee.",
+    ]
 
 
 def unexplained(results: list[Outcome], reasons: dict[str, str]) -> list[str]:

@@ -149,7 +149,8 @@ def span_chart(data: Data, name: str, title: str, row: str, axes: dict[str, int]
     lines = collect(data, row, both, text)
     if not any(bar.values for bar in lines):
         return []
-    lines.sort(key=lambda bar: (not bar.values, bar.values[-1:]))
+    # Too early is as wrong as too late.
+    lines.sort(key=lambda bar: (not bar.values, max(map(abs, bar.values), default=0)))
     subtitle = "ms, p50 / p99, logarithmic scale"
     return [Chart(name, title, subtitle, spans(title, subtitle, lines, least=SHORTEST_MS))]
 

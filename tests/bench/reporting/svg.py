@@ -143,8 +143,10 @@ class Scale:
 
     def ticks(self) -> list[float]:
         if self.log:
-            first, last = round(math.log10(self.least)), round(math.log10(self.most))
-            return [10.0**power for power in range(first, last + 1)]
+            first, last = math.floor(math.log10(self.least)), math.ceil(math.log10(self.most))
+            steps = (1, 2, 5) if last - first < 3 else (1,)
+            found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+            return [tick for tick in found if self.least * 0.999 <= tick <= self.most * 1.001]
         step = nice((self.most - self.least) / 5)
         count = int((self.most - self.least) / step + 1e-9)
         return [self.least + step * index for index in range(count + 1)]
@@ -157,18 +159,15 @@ def nice(value: float) -> float:
 
 
 def log_scale(values: Iterable[float]) -> Scale:
-    """Decades around the values; the least still has some length."""
+    """From a decade at or below the least, which still has some length, to the most."""
     held = [value for value in values if value > 0] or [1.0]
     least = 10.0 ** math.floor(math.log10(min(held) * 0.7))
-    most = 10.0 ** math.ceil(math.log10(max(held)) - 1e-9)
-    return Scale(least, most if most > least else least * 10, log=True)
+    return Scale(least, max(held) * 1.02, log=True)
 
 
 def linear_scale(values: Iterable[float]) -> Scale:
-    """From 0 to what holds the most."""
-    most = max([value for value in values if value > 0] or [1.0])
-    step = nice(most / 5)
-    return Scale(0.0, math.ceil(most / step - 1e-9) * step, log=False)
+    """From 0 to the most."""
+    return Scale(0.0, max([value for value in values if value > 0] or [1.0]) * 1.02, log=False)
 
 
 def draw_grid(picture: Picture, scale: Scale, rows: int) -> None:
@@ -190,7 +189,7 @@ def draw_name(picture: Picture, bar: Bar, row: int) -> float:
 
 def draw_why(picture: Picture, bar: Bar, top: float) -> None:
     room = int((WIDTH - LEFT - 20) / LETTER)
-    text = f"not measured: {bar.why}"
+    text = f"not measured: {bar.why.rstrip(': ')}"
     picture.text(
         LEFT + 6, top + 12.5, text if len(text) <= room else text[: room - 1] + "…", "soft"
     )
@@ -226,8 +225,7 @@ def parted(
 ) -> str:
     """Bars of two parts on a linear scale, cut where they are longer than `most`."""
     picture = Picture(title, subtitle)
-    totals = [min(sum(bar.values), most) for bar in lines if bar.values]
-    scale = linear_scale(totals)
+    scale = linear_scale(min(sum(bar.values), most) for bar in lines if bar.values)
     draw_grid(picture, scale, len(lines))
     for row, bar in enumerate(lines):
         top = draw_name(picture, bar, row)
