@@ -8,6 +8,8 @@ FUZZ_SECONDS ?= 30
 FUZZ_RUNS ?= 0
 # Warnings of compilers that are not ours must not stop a user.
 WERROR ?= $(if $(CI),ON,OFF)
+# Words for the guard: make bench-check CHECK="--only redis"
+CHECK ?=
 # Tests to keep, by part of their names: make test T="env thread"
 T ?=
 
@@ -26,7 +28,7 @@ define build
 @cmake --build $(1) -j $(JOBS)
 endef
 
-.PHONY: asanpython help demo demo-openresty test lint bench bench-report wheel install installlua fuzz asan tsan valgrind \
+.PHONY: asanpython bench-check help demo demo-openresty test lint bench bench-report wheel install installlua fuzz asan tsan valgrind \
 	prove provesan build python abi clean setup
 
 help: ## show this list
@@ -42,7 +44,7 @@ demo-openresty: python ## nginx enqueues over HTTP; nginx and Python work
 	@$(PY) docs/examples/openresty/demo.py --build $(BUILD)
 
 test: build python ## run every suite; the last line is "N passed, N failed"
-	@tools/setup.sh test nginx
+	@tools/setup.sh test nginx count
 	@$(PY) tests/run.py --build $(BUILD) $(T)
 
 lint: build $(VENV)/.dev ## check floors, sizes, ABI, headers, layout, types
@@ -60,6 +62,10 @@ bench: python ## measure reeve and its peers (BENCH="--quick --only reeve,rq")
 
 bench-report: ## write docs/benchmarks.md and its pictures from the records
 	@python3 tests/bench/report.py
+
+bench-check: build python ## fail when a counted cost has risen (CHECK=--write)
+	@tools/setup.sh count
+	@$(PY) tests/bench/check.py --build $(BUILD) $(CHECK)
 
 wheel: $(VENV)/.dev ## build the wheel and the source package into dist/
 	@PYTHON=$(PY) tools/wheel.sh dist

@@ -1,7 +1,7 @@
 """Runs the test suites, shows progress, prints a table, and as its last line
 `N passed, N failed`. Exit 1 when anything failed.
 
-    python3 tests/run.py [--suite c,python,lua,lint,fuzz] [--build DIR]
+    python3 tests/run.py [--suite c,python,lua,lint,bench-check,fuzz] [--build DIR]
                          [--wrapper "valgrind -q"] [--seconds N | --runs N]
                          [NAME…]
 
@@ -335,20 +335,48 @@ def fuzz_suite(tally: Tally, plan: Plan) -> None:
         show(tally, "fuzz", (0, 1, 0), empty)
 
 
+def show_guard(tally: Tally, out: Outcome) -> None:
+    """Counts each cost as a test; tells which are too high, and the guard's note."""
+    try:
+        said = json.loads(out.output.splitlines()[-1])
+        costs, note = said["costs"], said["note"]
+    except (IndexError, KeyError, TypeError, json.JSONDecodeError):
+        show(tally, "bench-check", (0, 1, 0), out)
+        return
+    problems = [cost["problem"] for cost in costs if cost["problem"]]
+    failed = len(problems) or int(out.code != 0)
+    told = Outcome(out.code, "\n".join(problems), out.seconds)
+    show(tally, "bench-check", (len(costs) - len(problems), failed, 0), told)
+    if note:
+        print(f"         {note}")
+
+
+def bench_check_suite(tally: Tally, plan: Plan) -> None:
+    """The guard over counted costs, and its own tests."""
+    env = {"REEVE_BUILD_DIR": str(plan.build)}
+    bench = ROOT / "tests" / "bench"
+    if plan.wants("test_check"):
+        out = run([sys.executable, str(bench / "test_check.py")], 300, env)
+        show(tally, "test_check", count_unittest(out.output, out.code), out)
+    if plan.wants("bench-check"):
+        show_guard(tally, run([sys.executable, str(bench / "check.py"), "--json"], 900, env))
+
+
 SUITES: dict[str, Callable[[Tally, Plan], None]] = {
     "c": c_suite,
     "python": python_suite,
     "lua": lua_suite,
     "lint": lint_suite,
+    "bench-check": bench_check_suite,
     "fuzz": fuzz_suite,
 }
 
 
 def print_table(tallies: list[Tally]) -> tuple[int, int]:
     """The table of suites and the last line; gives (passed, failed)."""
-    print(f"\n{'suite':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>10}")
+    print(f"\n{'suite':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>10}")
     for t in tallies:
-        print(f"{t.name:<10}{t.passed:>8}{t.failed:>8}{t.skipped:>9}{t.seconds:>10.1f}")
+        print(f"{t.name:<12}{t.passed:>8}{t.failed:>8}{t.skipped:>9}{t.seconds:>10.1f}")
     for t in tallies:
         for name in t.broken:
             print(f"failed: {t.name}: {name}")
@@ -360,7 +388,7 @@ def print_table(tallies: list[Tally]) -> tuple[int, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the test suites.")
-    parser.add_argument("--suite", default="c,python,lua,lint")
+    parser.add_argument("--suite", default="c,python,lua,lint,bench-check")
     parser.add_argument("--build", default="build-dev", type=Path)
     parser.add_argument("--wrapper", default="", help="runs each C test")
     parser.add_argument("--seconds", default=30, type=int, help="per fuzz target")

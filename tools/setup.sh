@@ -4,7 +4,7 @@
 # name, so tools that came another way count too. Installs only what is missing,
 # with sudo only when not root.
 #
-#   tools/setup.sh SET…      sets: build, test, nginx, fuzz, valgrind, bench
+#   tools/setup.sh SET…      sets: build, test, nginx, fuzz, valgrind, count, bench
 set -eu
 
 missing=""
@@ -76,6 +76,11 @@ for set in "$@"; do
         need golang-go has go
         need nodejs has node
         need npm has npm
+        ;;
+    count)
+        need valgrind has valgrind
+        need strace has strace
+        need lua5.4 has lua5.4
         ;;
     *)
         echo "setup: no such set: $set" >&2

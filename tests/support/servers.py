@@ -25,6 +25,7 @@ class RedisServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.options = options
+        self.wrapper: list[str] = []  # what runs the server, such as valgrind
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -32,7 +33,8 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, wait: bool = True) -> RedisServer:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [*self.wrapper, "redis-server", "--port", str(self.port)]
+        command += ["--bind", "127.0.0.1"]
         command += ["--dir", str(self.directory), "--save", "", "--daemonize", "no"]
         for name, value in self.options.items():
             command += ["--" + name.replace("_", "-"), *value.split()]
@@ -75,6 +77,13 @@ class RedisServer:
     def info(self, section: str) -> dict[str, str]:
         pairs = (line.split(":", 1) for line in self.command("INFO", section).splitlines())
         return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+
+    def stop(self) -> None:
+        """Lets it end by itself."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
 
     def kill(self) -> None:
         if self.process is not None:
