@@ -21,7 +21,9 @@ import check_counts  # noqa: E402
 HERE_KIND = {"compiler": "gcc 12", "libc": "glibc 2.36"}
 
 
-def problems(everywhere: check_counts.Costs, own: check_counts.Costs, now: check.Costs) -> list[str]:
+def problems(
+    everywhere: check_counts.Costs, own: check_counts.Costs, now: check_counts.Costs
+) -> list[str]:
     rows = check.compare(everywhere, own, check.BOUND_PERCENT, now)
     return [row.problem for row in rows if row.problem]
 
