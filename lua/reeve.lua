@@ -36,6 +36,8 @@ reeve._launcher = nil -- set by reeve.launcher
 local App = {}
 App.__index = App
 
+local PREFETCH_MAX = 1000 -- the core's
+
 -- What app:task takes; the rest belongs to one enqueue.
 local TASK_OPTIONS = {
   queue = true, priority = true, retry = true, max_retries = true,
@@ -298,6 +300,18 @@ local function recipe_of(app, script, options)
   return recipe
 end
 
+--- prefetch as the core takes it: 0 = as many as pay, -1 = none.
+local function prefetch_of(value)
+  if value == nil or value == "auto" then return 0 end
+  if value == false then return -1 end
+  if type(value) == "number" and value % 1 == 0 and value >= 1
+    and value <= PREFETCH_MAX then
+    return value
+  end
+  return nil, ('prefetch is %s; it must be "auto", false or an integer from 1 '
+    .. "to %d"):format(tostring(value), PREFETCH_MAX)
+end
+
 function App:_start(options)
   if self._broken then return nil, self._broken[1], self._broken[2] end
   local script, missing = script_of(options)
@@ -314,6 +328,8 @@ function App:_start(options)
   for name, value in pairs(options) do
     if name ~= "queues" and name ~= "script" then given[name] = value end
   end
+  given.prefetch, message = prefetch_of(options.prefetch)
+  if not given.prefetch then return nil, message, "invalid" end
   return core.run(given, recipe)
 end
 

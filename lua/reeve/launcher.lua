@@ -19,6 +19,7 @@ What is given here goes before what the script gives reeve.new and app:run.
   --queues LIST        mail=6,default=3 or mail,default
   --order ORDER        weighted, strict
   --concurrency N      tasks at a time
+  --prefetch COUNT     claimed ahead at most; auto, off
   --lease SPAN         of a claim: 30, 90s, 1h
   --grace SPAN         a stop waits this long for handlers
   --memory-max MB      of each state (Lua 5.4)
@@ -54,6 +55,12 @@ local function as_text(text) return text end
 --- A number is seconds, anything else a span that the core reads.
 local function parse_span(text) return tonumber(text) or text end
 
+--- A count, "auto" or "off"; app:run checks it.
+local function parse_prefetch(text)
+  if text == "off" then return false end
+  return tonumber(text) or text
+end
+
 local function parse_megabytes(text, name)
   local value, message = parse_number(text, name)
   return value and value * 1024 * 1024, message
@@ -66,6 +73,7 @@ local FLAGS = {
   ["--queues"] = { "run", "queues", parse_queues },
   ["--order"] = { "run", "order", as_text },
   ["--concurrency"] = { "run", "concurrency", parse_number },
+  ["--prefetch"] = { "run", "prefetch", parse_prefetch },
   ["--lease"] = { "run", "lease", parse_span },
   ["--grace"] = { "run", "grace", parse_span },
   ["--memory-max"] = { "run", "memory_max", parse_megabytes },

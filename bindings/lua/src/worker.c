@@ -57,6 +57,8 @@ static const reeve_lua_option options_list[] = {
       1 << 20, INT64_C(1) << 46 },
     { "on_start", REEVE_LUA_ANY, 0, 0, 0 }, /* call_on_start */
     { "order", REEVE_LUA_TEXT, offsetof(run_options, order), 0, 0 },
+    /* reeve.lua makes it a number */
+    { "prefetch", REEVE_LUA_INT, WORKER(prefetch), REEVE_NEVER, 1000 },
     { "queues", REEVE_LUA_ANY, 0, 0, 0 }, /* reeve.lua reads these two */
     { "script", REEVE_LUA_ANY, 0, 0, 0 },
     { "settle_count", REEVE_LUA_INT, WORKER(settle_count), 1, 4096 },

@@ -20,10 +20,11 @@ if mode == "work" then
   -- The states load this script, too.
   if not reeve.in_worker then assert(app:enqueue("last", nil, { priority = 0 })) end
   local start, cpu
-  assert(app:run {
+  local stats = assert(app:run {
     concurrency = size,
     on_start = function() start, cpu = app:now(), os.clock() end,
   })
+  assert(stats.done > count, "not every task was run")
   report(start, cpu)
 elseif mode == "many" then
   local items = {}

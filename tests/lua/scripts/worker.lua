@@ -67,6 +67,7 @@ task("stale", function()
   return { ok = ok, message = message, said = said, why = why, id = kept.id,
     unread = unread, method = type(kept.snooze) }
 end)
+task("token", function(t) return t.token end)
 task("enqueue", function(t) return assert(app:enqueue("echo", { from = t.id })) end)
 task("coroutines", function()
   local gen = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end)
