@@ -101,6 +101,106 @@ static void queues_are_counted(void **state) {
     assert_true(info.size_bytes > 0);
 }
 
+static reeve_rc count_queue(void *ctx, const reeve_queue_info *info,
+                            reeve_error *err) {
+    (void)info;
+    (void)err;
+    (*(size_t *)ctx)++;
+    return REEVE_OK;
+}
+
+static size_t queue_count(contract *c) {
+    size_t count = 0;
+    assert_ok(c->a->ops->queues(c->a, count_queue, &count, err));
+    return count;
+}
+
+/* More than are read at once, each with its own counts and weight. */
+static void many_queues_are_listed(void **state) {
+    contract *c = *state;
+    char name[32], id[32];
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "q%03d", i);
+        snprintf(id, sizeof(id), "t%d", i);
+        reeve__enqueue_item item = contract_item(id);
+        item.queue = text(name);
+        contract_put_items(c, &item, 1);
+        if (i % 7 == 0) {
+            assert_ok(c->a->ops->set_weight(c->a, text(name), i + 1, err));
+        }
+    }
+    assert_int_equal(queue_count(c), 300);
+    for (int i = 0; i < 300; i += 13) {
+        snprintf(name, sizeof(name), "q%03d", i);
+        reeve_queue_info info = contract_info(c, name);
+        assert_int_equal(info.pending, 1);
+        assert_int_equal(info.weight, i % 7 == 0 ? i + 1 : 0);
+    }
+}
+
+static void drop_refuses_a_queue_with_tasks(void **state) {
+    contract *c = *state;
+    const int32_t states[] = {
+        REEVE_STATE_SCHEDULED, REEVE_STATE_PENDING,   REEVE_STATE_ACTIVE,
+        REEVE_STATE_RETRY,     REEVE_STATE_COMPLETED, REEVE_STATE_ARCHIVED,
+    };
+    reeve_error why = { 0, "" };
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "d%zu", i);
+        if (states[i] == REEVE_STATE_PENDING) {
+            contract_put(c, id);
+        } else {
+            contract_bring(c, id, states[i]);
+        }
+        assert_int_equal(c->b->ops->drop(c->b, MAIL, &why), REEVE_E_STATE);
+        assert_string_equal(why.message,
+                            "queue 'mail' has tasks: cannot drop it");
+        assert_int_equal(contract_state(c, id), states[i]);
+        if (states[i] == REEVE_STATE_ACTIVE) {
+            reeve__settle end = contract_verdict(c, 0, REEVE_STATE_NONE);
+            assert_int_equal(contract_settle(c, &end, 1), REEVE_OK);
+        } else {
+            reeve__act one = { .action = REEVE_ACTION_DELETE,
+                               .queue = MAIL,
+                               .id = text(id),
+                               .from_state = states[i] };
+            assert_ok(c->b->ops->act(c->b, &one, 1, err));
+            assert_int_equal(one.code, REEVE_OK);
+        }
+    }
+    assert_ok(c->b->ops->drop(c->b, MAIL, err));
+    assert_int_equal(queue_count(c), 0);
+}
+
+static void drop_forgets_counters_pause_and_weight(void **state) {
+    contract *c = *state;
+    reeve_error why = { 0, "" };
+    assert_int_equal(c->a->ops->drop(c->a, MAIL, &why), REEVE_E_NOT_FOUND);
+    assert_string_equal(why.message, "no queue 'mail'");
+    contract_put(c, "t1");
+    assert_int_equal(contract_claim(c, 1), 1);
+    reeve__settle end = contract_verdict(c, 0, REEVE_STATE_NONE);
+    end.done = true;
+    assert_int_equal(contract_settle(c, &end, 1), REEVE_OK);
+    assert_ok(c->a->ops->set_weight(c->a, MAIL, 6, err));
+    assert_ok(c->a->ops->pause(c->a, MAIL, true, err));
+    assert_int_equal(contract_info(c, "mail").done_total, 1);
+    assert_ok(c->a->ops->drop(c->a, MAIL, err));
+    assert_int_equal(queue_count(c), 0);
+    assert_int_equal(c->a->ops->drop(c->a, MAIL, &why), REEVE_E_NOT_FOUND);
+    /* A new queue of the old name works as any other. */
+    assert_ok(c->a->ops->set_weight(c->a, MAIL, 0, err));
+    contract_put(c, "t2");
+    reeve_queue_info info = contract_info(c, "mail");
+    assert_int_equal(info.pending, 1);
+    assert_int_equal(info.done_total, 0);
+    assert_int_equal(info.paused, 0);
+    assert_int_equal(info.weight, 0);
+    assert_int_equal(contract_claim(c, 1), 1);
+    contract_assert_ids(c, "t2");
+}
+
 typedef struct weights_seen {
     size_t count;
     int32_t mail;
@@ -208,6 +308,9 @@ const contract_case contract_inspect_cases[] = {
     CONTRACT_CASE(list_of_finished_ones_is_oldest_first),
     CONTRACT_CASE(list_shows_who_holds_a_task),
     CONTRACT_CASE(queues_are_counted),
+    CONTRACT_CASE(many_queues_are_listed),
+    CONTRACT_CASE(drop_refuses_a_queue_with_tasks),
+    CONTRACT_CASE(drop_forgets_counters_pause_and_weight),
     CONTRACT_CASE(weights_are_kept_centrally),
     CONTRACT_CASE(workers_are_known_by_their_beats),
     { NULL, NULL },

@@ -414,6 +414,24 @@ static void an_edited_task_runs_with_its_new_payload(void **state) {
     close_bench(&b);
 }
 
+/* --- forgetting a queue -------------------------------------------------------- */
+
+static void a_queue_is_dropped_when_it_has_no_tasks(void **state) {
+    bench b;
+    open_bench(&b, state);
+    reeve_bytes q = reeve_bytes_of("q");
+    put(&b, "q", "x", NULL);
+    must_fail(reeve_inspector_drop(b.inspector, q, &b.err), REEVE_E_STATE,
+              &b.err, "queue 'q' has tasks");
+    assert_int_equal(run_all(&b, REEVE_OUTCOME_DONE), 1);
+    must(reeve_inspector_drop(b.inspector, q, &b.err), &b.err);
+    must_fail(reeve_inspector_drop(b.inspector, q, &b.err), REEVE_E_NOT_FOUND,
+              &b.err, "no queue 'q'");
+    put(&b, "q", "y", NULL);
+    assert_int_equal(run_all(&b, REEVE_OUTCOME_DONE), 1);
+    close_bench(&b);
+}
+
 /* --- switches ------------------------------------------------------------------ */
 
 static void a_paused_queue_gives_nothing(void **state) {
@@ -503,6 +521,7 @@ int main(void) {
         OVER_ALL(a_dead_letter_runs_afresh),
         OVER_ALL(many_are_acted_on_in_chunks),
         OVER_ALL(an_edited_task_runs_with_its_new_payload),
+        OVER_ALL(a_queue_is_dropped_when_it_has_no_tasks),
         OVER_ALL(a_paused_queue_gives_nothing),
         OVER_ALL(weights_are_set_and_taken_back),
         OVER_ALL(a_dead_workers_tasks_come_back_at_once),

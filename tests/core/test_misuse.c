@@ -345,6 +345,10 @@ static void inspector_functions_check_their_arguments(void **state) {
     BAD(INVALID, "queue name|empty",
         reeve_inspector_pause(it, none, true, &err));
     BAD(USAGE, "inspector is NULL", reeve_inspector_pause(NULL, q, true, &err));
+    BAD(INVALID, "queue name|empty", reeve_inspector_drop(it, none, &err));
+    BAD(NOT_FOUND, "no queue 'nowhere'",
+        reeve_inspector_drop(it, reeve_bytes_of("nowhere"), &err));
+    BAD(USAGE, "inspector is NULL", reeve_inspector_drop(NULL, q, &err));
     BAD(INVALID, "weight 1001|0..1000",
         reeve_inspector_weight(it, q, 1001, &err));
     BAD(USAGE, "inspector is NULL", reeve_inspector_weight(NULL, q, 1, &err));

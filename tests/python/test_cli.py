@@ -105,6 +105,17 @@ def test_pause_resume_weight(place: Place, app: App) -> None:
     assert "is not in the range" in place.cli("weight", "default", "5000", code=2)
 
 
+def test_an_empty_queue_is_dropped(place: Place, app: App) -> None:
+    app.enqueue("task.name", {}, queue="old")
+    assert "queue 'old' has tasks" in place.cli("queues", "drop", "old", code=2)
+    assert app.inspect.delete_all("old", "pending") == 1
+    assert place.cli("queues", "drop", "old") == "old is forgotten\n"
+    assert place.cli("queues") == "no queues yet\n"
+    assert "no queue 'old'" in place.cli("queues", "drop", "old", code=1)
+    app.enqueue("task.name", {}, queue="old")
+    assert app.inspect.queue("old").pending == 1
+
+
 def test_plain_text_is_aligned(place: Place, app: App) -> None:
     assert place.cli("queues") == "no queues yet\n"
     app.enqueue("task.name", {}, queue="short")

@@ -190,6 +190,13 @@ class Inspect:
         """Claims from it again."""
         self.core.pause(check_name(queue, "queue"), False)
 
+    def drop(self, queue: str) -> None:
+        """Forgets a queue that has no jobs in any state: its counters, pause and weight.
+
+        Raises NotFound, StateError. Fencing tokens of a new queue of that name begin at 1.
+        """
+        self.core.drop(check_name(queue, "queue"))
+
     def set_weight(self, queue: str, weight: int) -> None:
         """Weight of a queue on all workers, at once; 0 = each worker's own."""
         if isinstance(weight, bool) or not isinstance(weight, int):

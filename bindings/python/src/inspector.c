@@ -384,6 +384,17 @@ static PyObject *inspector_pause(PyObject *object, PyObject *args) {
     return finish(object, rc, &err);
 }
 
+static PyObject *inspector_drop(PyObject *object, PyObject *queue) {
+    glue_inspector *self = (glue_inspector *)object;
+    reeve_bytes view;
+    if (glue_view(&view, queue, "queue") < 0 || enter(self) < 0)
+        return NULL;
+    reeve_error err = { 0 };
+    reeve_rc rc;
+    CALL(self, rc, reeve_inspector_drop(self->inspector, view, &err));
+    return finish(object, rc, &err);
+}
+
 static PyObject *inspector_weight(PyObject *object, PyObject *args) {
     glue_inspector *self = (glue_inspector *)object;
     PyObject *queue = NULL;
@@ -446,6 +457,7 @@ static PyMethodDef inspector_methods[] = {
       "Acts on up to max tasks in a state." },
     { "edit", inspector_edit, METH_VARARGS, "Replaces a payload." },
     { "pause", inspector_pause, METH_VARARGS, "Pauses or resumes a queue." },
+    { "drop", inspector_drop, METH_O, "Forgets a queue without tasks." },
     { "weight", inspector_weight, METH_VARARGS, "Sets a queue's weight." },
     { "quiet", inspector_quiet, METH_VARARGS, "Quiets or resumes a worker." },
     { "reclaim_worker", inspector_reclaim, METH_O,

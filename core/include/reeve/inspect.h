@@ -178,6 +178,14 @@ REEVE_EXTERN reeve_rc reeve_inspector_pause(reeve_inspector *inspector,
                                             reeve_bytes queue, bool paused,
                                             reeve_error *err);
 
+/* Forgets a queue that has no task in any state: its counters, pause and
+ * weight. A queue of that name is a new one, whose fencing tokens begin at 1.
+ * An idempotency key may outlive it. Producers that know it list it again
+ * within seconds of their next enqueue. Errors: NOT_FOUND, STATE: it has tasks.
+ * Thread: any. */
+REEVE_EXTERN reeve_rc reeve_inspector_drop(reeve_inspector *inspector,
+                                           reeve_bytes queue, reeve_error *err);
+
 /* Weight of a queue on all workers, also running ones; 0 = back to each
  * worker's own. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_inspector_weight(reeve_inspector *inspector,

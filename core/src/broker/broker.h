@@ -231,6 +231,10 @@ typedef struct reeve__broker_ops {
                     reeve_error *err);
     reeve_rc (*pause)(reeve__broker *broker, reeve_bytes queue, bool paused,
                       reeve_error *err);
+    /* Forgets a queue: counters, pause, weight. Errors: NOT_FOUND, STATE: it
+     * has a task, in whatever state. */
+    reeve_rc (*drop)(reeve__broker *broker, reeve_bytes queue,
+                     reeve_error *err);
     reeve_rc (*workers)(reeve__broker *broker, reeve__worker_fn on_worker,
                         void *ctx, reeve_error *err);
     reeve_rc (*set_weight)(reeve__broker *broker, reeve_bytes queue,

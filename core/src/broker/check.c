@@ -97,3 +97,12 @@ bool reeve__act_target(int32_t *out_state, int32_t action, int32_t from_state) {
         return false;
     }
 }
+
+reeve_rc reeve__drop_fail(int32_t code, reeve_bytes queue, reeve_error *err) {
+    return code == REEVE_E_STATE
+               ? reeve__fail(err, code,
+                             "queue '%.*s' has tasks: cannot drop it",
+                             (int)queue.size, queue.data)
+               : reeve__fail(err, code, "no queue '%.*s'", (int)queue.size,
+                             queue.data);
+}

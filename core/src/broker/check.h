@@ -25,4 +25,7 @@ reeve_rc reeve__acts_check(const reeve__act *acts, size_t count,
  * otherwise. */
 bool reeve__act_target(int32_t *out_state, int32_t action, int32_t from_state);
 
+/* Why a queue is not dropped: NOT_FOUND, or STATE: it has tasks. */
+reeve_rc reeve__drop_fail(int32_t code, reeve_bytes queue, reeve_error *err);
+
 #endif

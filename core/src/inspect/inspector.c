@@ -148,6 +148,19 @@ reeve_rc reeve_inspector_pause(reeve_inspector *inspector, reeve_bytes queue,
     return rc;
 }
 
+reeve_rc reeve_inspector_drop(reeve_inspector *inspector, reeve_bytes queue,
+                              reeve_error *err) {
+    reeve__broker *broker = NULL;
+    reeve_rc rc = reeve__name_check("queue name", queue, err);
+    if (!rc)
+        rc = reeve__inspector_take(&broker, inspector, err);
+    if (rc)
+        return rc;
+    rc = broker->ops->drop(broker, queue, err);
+    reeve__shared_give(&inspector->shared);
+    return rc;
+}
+
 reeve_rc reeve_inspector_weight(reeve_inspector *inspector, reeve_bytes queue,
                                 int32_t weight, reeve_error *err) {
     reeve__broker *broker = NULL;

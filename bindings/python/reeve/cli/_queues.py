@@ -62,7 +62,10 @@ def _watch(app: App, interval: float, as_json: bool) -> None:
             time.sleep(interval)
 
 
-@click.command(epilog="Example:  reeve queues --watch --url redis://localhost")
+@click.group(
+    invoke_without_command=True,
+    epilog="Examples:  reeve queues --watch --url redis://localhost  |  reeve queues drop mail",
+)
 @click.option("--watch", is_flag=True, help="Show again and again, until Ctrl-C.")
 @click.option(
     "--interval",
@@ -73,10 +76,18 @@ def _watch(app: App, interval: float, as_json: bool) -> None:
 )
 @connection
 @json_flag
+@click.pass_context
 def queues(
-    watch: bool, interval: float, url: str | None, prefix: str | None, as_json: bool
+    context: click.Context,
+    watch: bool,
+    interval: float,
+    url: str | None,
+    prefix: str | None,
+    as_json: bool,
 ) -> None:
     """Show all queues with their counts."""
+    if context.invoked_subcommand is not None:
+        return
     app = open_app(url, prefix)
     if watch:
         _watch(app, interval, as_json)
@@ -84,6 +95,16 @@ def queues(
         put_json([dataclasses.asdict(info) for info in app.queues()])
     else:
         put_table(_COLUMNS, map(_row, app.queues()), "no queues yet")
+
+
+@queues.command()
+@click.argument("queue")
+@connection
+@json_flag
+def drop(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None:
+    """Forget QUEUE, which must have no jobs in any state."""
+    open_app(url, prefix).inspect.drop(queue)
+    _said(as_json, f"{queue} is forgotten", queue=queue, dropped=True)
 
 
 @click.command()

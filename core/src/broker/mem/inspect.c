@@ -66,10 +66,12 @@ reeve_rc reeve__mem_queues(reeve__broker *broker, reeve__queue_fn on_queue,
     reeve__mem_queue *queue = mem->store->first_queue;
     while (queue && rc == REEVE_OK) {
         reeve_queue_info info;
-        fill_info(&info, queue, reeve__now_at_ms(broker->env));
-        reeve__mem_leave(mem);
-        rc = on_queue(ctx, &info, err);
-        reeve__lock(&mem->store->mutex);
+        if (!queue->dropped) {
+            fill_info(&info, queue, reeve__now_at_ms(broker->env));
+            reeve__mem_leave(mem);
+            rc = on_queue(ctx, &info, err);
+            reeve__lock(&mem->store->mutex);
+        }
         queue = queue->next;
     }
     reeve__mem_leave(mem);
@@ -204,6 +206,38 @@ reeve_rc reeve__mem_pause(reeve__broker *broker, reeve_bytes name, bool paused,
         if (!paused && queue->states[REEVE_STATE_PENDING]) {
             reeve__mem_ring(mem->store, queue);
         }
+    }
+    reeve__mem_leave(mem);
+    return rc;
+}
+
+static bool has_tasks(const reeve__mem_queue *queue) {
+    for (int32_t state = 0; state < REEVE__MEM_STATES; state++) {
+        if (queue->states[state]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its memory stays: waiters and lists may point to it. */
+reeve_rc reeve__mem_drop(reeve__broker *broker, reeve_bytes name,
+                         reeve_error *err) {
+    reeve_rc rc;
+    reeve__mem_broker *mem = reeve__mem_enter(broker, &rc, err);
+    if (!mem) {
+        return rc;
+    }
+    reeve__mem_queue *queue = reeve__mem_queue_find(mem->store, name);
+    if (!queue || queue->dropped) {
+        rc = reeve__drop_fail(REEVE_E_NOT_FOUND, name, err);
+    } else if (has_tasks(queue)) {
+        rc = reeve__drop_fail(REEVE_E_STATE, name, err);
+    } else {
+        queue->dropped = true;
+        queue->paused = false;
+        queue->weight = 0;
+        queue->done_total = queue->failed_total = 0;
     }
     reeve__mem_leave(mem);
     return rc;

@@ -360,6 +360,7 @@ static const reeve__broker_ops mem_ops = {
     .find = reeve__mem_find,
     .act = reeve__mem_act,
     .pause = reeve__mem_pause,
+    .drop = reeve__mem_drop,
     .workers = reeve__mem_workers,
     .set_weight = reeve__mem_set_weight,
     .weights = reeve__mem_weights,

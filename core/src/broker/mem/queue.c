@@ -16,6 +16,7 @@ reeve_rc reeve__mem_queue_get(reeve__mem_queue **out, reeve__mem_store *store,
                               reeve_bytes name, reeve_error *err) {
     *out = reeve__mem_queue_find(store, name);
     if (*out) {
+        (*out)->dropped = false;
         return REEVE_OK;
     }
     reeve_rc rc = reeve__name_check("queue", name, err);

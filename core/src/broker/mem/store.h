@@ -55,7 +55,8 @@ struct reeve__mem_queue {
     int64_t failed_total;
     int32_t weight;
     bool paused;
-    bool bell; /* rung while nobody waited */
+    bool bell;    /* rung while nobody waited */
+    bool dropped; /* not listed until it is used again */
     char name[REEVE_NAME_BYTES_MAX + 1];
 };
 
@@ -190,6 +191,8 @@ reeve_rc reeve__mem_act(reeve__broker *broker, reeve__act *acts, size_t count,
                         reeve_error *err);
 reeve_rc reeve__mem_pause(reeve__broker *broker, reeve_bytes queue, bool paused,
                           reeve_error *err);
+reeve_rc reeve__mem_drop(reeve__broker *broker, reeve_bytes queue,
+                         reeve_error *err);
 /* Drops workers whose last beat is old. */
 void reeve__mem_workers_sweep(reeve__mem_store *store, int64_t now_at_ms);
 

@@ -12,6 +12,7 @@
 
 /* Of tally's reply; bodies follow. */
 #define TALLY_NUMBERS ((size_t)10)
+#define QUEUES_A_FLIGHT ((size_t)64)
 
 static const uint8_t tasks_key[] = { REEVE__KEY_TASKS };
 
@@ -174,6 +175,60 @@ reeve_rc reeve__redis_set_weight(reeve__broker *broker, reeve_bytes queue,
     return rc;
 }
 
+/* Every key of the queue, and the two that name it. */
+static void drop_send(reeve__op *op, reeve__engine *engine, size_t part) {
+    reeve__call *call = (reeve__call *)op;
+    reeve__engine_script(engine, op, part, REEVE__SCRIPT_DROP,
+                         REEVE__KEY_COUNT + 2, 1);
+    reeve__key_add(&engine->out, engine->prefix, call->queue, REEVE__KEY_TASKS);
+    reeve__key_add_global(&engine->out, engine->prefix, "queues");
+    reeve__key_add_global(&engine->out, engine->prefix, "weights");
+    for (int key = 0; key < REEVE__KEY_COUNT; key++) {
+        if (key != REEVE__KEY_TASKS) {
+            reeve__key_add(&engine->out, engine->prefix, call->queue,
+                           (enum reeve__key)key);
+        }
+    }
+    reeve__cmd_bytes(&engine->out, call->queue);
+}
+
+reeve_rc reeve__redis_drop(reeve__broker *broker, reeve_bytes queue,
+                           reeve_error *err) {
+    reeve_rc rc;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    int64_t answer = 0, by_ns = reeve__redis_by_ns(redis);
+    bool sent = false, resent = false;
+    do {
+        rc = reeve__link_connect(&redis->main, by_ns, -1, err);
+        if (rc < 0) {
+            return rc;
+        }
+        reeve__call call;
+        resent = sent;
+        reeve__call_init(&call, REEVE__SCRIPT_DROP, queue, NULL, 0);
+        call.op.send = drop_send;
+        drop_send(&call.op, &redis->main.engine, 0);
+        sent = true;
+        rc = reeve__link_drive(&redis->main, &call.op, by_ns, -1, err);
+        if (rc == REEVE_OK) {
+            rc = reeve__op_result(&call.op, err);
+        }
+        if (rc == REEVE_OK) {
+            answer = call.reply->integer;
+        }
+        reeve__call_dispose(&call);
+    } while (reeve__is_retryable(rc) && !redis->main.conn);
+    reeve__buf_clear(&redis->known); /* it is no longer in the directory */
+    bool gone = answer == 0 || (answer == 1 && resent);
+    return rc < 0 || gone ? rc
+                          : reeve__drop_fail(answer == 1 ? REEVE_E_NOT_FOUND
+                                                         : REEVE_E_STATE,
+                                             queue, err);
+}
+
 /* A global key read whole: SMEMBERS queues, HGETALL weights. */
 static reeve_rc read_global(reeve__redis *redis, reeve__call *call,
                             const char *verb, const char *key, int64_t by_ns,
@@ -263,59 +318,91 @@ static int64_t latency_of(reeve_env *env, const reeve__reply *tally,
     return oldest_ms;
 }
 
+/* Of sorted pairs; 0 when there is none. */
 static int32_t weight_of(const reeve__reply *weights, reeve_bytes queue) {
-    for (size_t i = 0; i + 1 < weights->count; i += 2) {
-        int64_t weight;
-        if (reeve__bytes_equal(weights->elements[i].bytes, queue) &&
-            reeve__reply_int(&weight, &weights->elements[i + 1])) {
-            return (int32_t)weight;
-        }
+    reeve__reply key = { .bytes = queue };
+    const reeve__reply *found = NULL;
+    int64_t weight;
+    if (weights->count > 1) {
+        found = bsearch(&key, weights->elements, weights->count / 2,
+                        2 * sizeof(key), by_text);
     }
-    return 0;
+    return found && reeve__reply_int(&weight, found + 1) ? (int32_t)weight : 0;
 }
 
-/* Counts and size of one queue in one flight. */
-static reeve_rc read_queue(reeve_queue_info *out, reeve__redis *redis,
-                           reeve_bytes queue, int64_t by_ns, reeve_error *err) {
+/* The two calls that tell of one queue. */
+typedef struct look {
+    reeve__call tally;
+    reeve__call size;
+} look;
+
+static void look_begin(look *at, reeve__engine *engine, reeve_bytes queue) {
+    reeve__call_begin_command(&at->size, engine, 3);
+    reeve__cmd_text(&engine->out, "MEMORY");
+    reeve__cmd_text(&engine->out, "USAGE");
+    reeve__engine_keys(engine, queue, tasks_key, 1);
+    reeve__call_count(&at->tally, engine, queue);
+}
+
+static reeve_rc look_end(reeve_queue_info *out, look *at, reeve__redis *redis,
+                         reeve_bytes queue, reeve_error *err) {
     reeve__engine *engine = &redis->main.engine;
-    reeve__call tally, size = { .reply = NULL };
+    reeve_rc rc = reeve__op_result(&at->tally.op, err);
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t numbers[TALLY_NUMBERS];
+    for (size_t i = 0; i < TALLY_NUMBERS; i++) {
+        numbers[i] = reeve__call_int(&at->tally, engine, i);
+    }
+    bool refused = at->size.op.rc < 0 || !at->size.reply;
+    *out = (reeve_queue_info){
+        .name = queue,
+        .pending = numbers[1],
+        .active = numbers[2],
+        .scheduled = numbers[3],
+        .retry = numbers[4],
+        .completed = numbers[5],
+        .archived = numbers[6],
+        .done_total = numbers[7],
+        .failed_total = numbers[8],
+        .latency_ms = latency_of(redis->base.env, at->tally.reply, numbers[0]),
+        .size_bytes = refused ? 0 : at->size.reply->integer,
+        .paused = (int32_t)numbers[9],
+    };
+    return reeve__op_result(&at->tally.op, err);
+}
+
+/* Counts and sizes of some queues in one flight, each flight with the verb's
+ * whole time: how long all take depends on how many there are. */
+static reeve_rc read_some(reeve__redis *redis, const reeve__reply *names,
+                          size_t count, const reeve__reply *weights,
+                          reeve__queue_fn on_queue, void *ctx,
+                          reeve_error *err) {
+    look looks[QUEUES_A_FLIGHT];
+    int64_t by_ns = reeve__redis_by_ns(redis);
     reeve_rc rc = reeve__link_connect(&redis->main, by_ns, -1, err);
     if (rc < 0) {
         return rc;
     }
-    reeve__call_begin_command(&size, engine, 3);
-    reeve__cmd_text(&engine->out, "MEMORY");
-    reeve__cmd_text(&engine->out, "USAGE");
-    reeve__engine_keys(engine, queue, tasks_key, 1);
-    reeve__call_count(&tally, engine, queue);
-    rc = reeve__link_drive(&redis->main, &tally.op, by_ns, -1, err);
-    if (rc == REEVE_OK) {
-        rc = reeve__op_result(&tally.op, err);
+    for (size_t i = 0; i < count; i++) {
+        look_begin(&looks[i], &redis->main.engine, names[i].bytes);
     }
-    if (rc == REEVE_OK) {
-        int64_t numbers[TALLY_NUMBERS];
-        for (size_t i = 0; i < TALLY_NUMBERS; i++) {
-            numbers[i] = reeve__call_int(&tally, engine, i);
+    /* Replies come in order: with the last one all are here. */
+    rc = reeve__link_drive(&redis->main, &looks[count - 1].tally.op, by_ns, -1,
+                           err);
+    for (size_t i = 0; i < count; i++) {
+        reeve_queue_info info;
+        if (rc == REEVE_OK) {
+            rc = look_end(&info, &looks[i], redis, names[i].bytes, err);
         }
-        bool refused = size.op.rc < 0 || !size.reply;
-        *out = (reeve_queue_info){
-            .name = queue,
-            .pending = numbers[1],
-            .active = numbers[2],
-            .scheduled = numbers[3],
-            .retry = numbers[4],
-            .completed = numbers[5],
-            .archived = numbers[6],
-            .done_total = numbers[7],
-            .failed_total = numbers[8],
-            .latency_ms = latency_of(redis->base.env, tally.reply, numbers[0]),
-            .size_bytes = refused ? 0 : size.reply->integer,
-            .paused = (int32_t)numbers[9],
-        };
-        rc = reeve__op_result(&tally.op, err);
+        if (rc == REEVE_OK) {
+            info.weight = weight_of(weights, info.name);
+            rc = on_queue(ctx, &info, err);
+        }
+        reeve__call_dispose(&looks[i].tally);
+        reeve__call_dispose(&looks[i].size);
     }
-    reeve__call_dispose(&tally);
-    reeve__call_dispose(&size);
     return rc;
 }
 
@@ -333,17 +420,15 @@ reeve_rc reeve__redis_queues(reeve__broker *broker, reeve__queue_fn on_queue,
         rc = read_global(redis, &names, "SMEMBERS", "queues", by_ns, err);
     }
     if (rc == REEVE_OK) {
+        sort_reply(weights.reply, 2);
         sort_reply(names.reply, 1);
     }
     size_t count = rc == REEVE_OK ? names.reply->count : 0;
-    for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
-        reeve_queue_info info;
-        reeve_bytes queue = names.reply->elements[i].bytes;
-        rc = read_queue(&info, redis, queue, by_ns, err);
-        if (rc == REEVE_OK) {
-            info.weight = weight_of(weights.reply, queue);
-            rc = on_queue(ctx, &info, err);
-        }
+    for (size_t at = 0; at < count && rc == REEVE_OK; at += QUEUES_A_FLIGHT) {
+        size_t some = count - at;
+        some = some < QUEUES_A_FLIGHT ? some : QUEUES_A_FLIGHT;
+        rc = read_some(redis, names.reply->elements + at, some, weights.reply,
+                       on_queue, ctx, err);
     }
     reeve__call_dispose(&names);
     reeve__call_dispose(&weights);

@@ -113,6 +113,7 @@ static const reeve__broker_ops redis_ops = {
     .find = reeve__redis_find,
     .act = reeve__redis_act,
     .pause = reeve__redis_pause,
+    .drop = reeve__redis_drop,
     .workers = reeve__redis_workers,
     .set_weight = reeve__redis_set_weight,
     .weights = reeve__redis_weights,

@@ -135,6 +135,8 @@ reeve_rc reeve__redis_act(reeve__broker *broker, reeve__act *acts, size_t count,
                           reeve_error *err);
 reeve_rc reeve__redis_pause(reeve__broker *broker, reeve_bytes queue,
                             bool paused, reeve_error *err);
+reeve_rc reeve__redis_drop(reeve__broker *broker, reeve_bytes queue,
+                           reeve_error *err);
 reeve_rc reeve__redis_set_weight(reeve__broker *broker, reeve_bytes queue,
                                  int32_t weight, reeve_error *err);
 reeve_rc reeve__redis_weights(reeve__broker *broker, reeve__weight_fn on_weight,

@@ -229,6 +229,23 @@ reeve__sqlite_queue *reeve__sqlite_queue_meet(reeve__sqlite *sq,
     return queue;
 }
 
+void reeve__sqlite_queue_read(reeve__sqlite_queue *out, sqlite3_stmt *stmt) {
+    out->id = sqlite3_column_int64(stmt, 0);
+    out->token = sqlite3_column_int64(stmt, 1);
+    out->back = sqlite3_column_int64(stmt, 2);
+    out->front = sqlite3_column_int64(stmt, 3);
+    out->done_total = sqlite3_column_int64(stmt, 4);
+    out->failed_total = sqlite3_column_int64(stmt, 5);
+    out->weight = sqlite3_column_int(stmt, 6);
+    out->paused = sqlite3_column_int(stmt, 7) != 0;
+    out->counts[REEVE_STATE_SCHEDULED] = sqlite3_column_int64(stmt, 8);
+    out->counts[REEVE_STATE_PENDING] = sqlite3_column_int64(stmt, 9);
+    out->counts[REEVE_STATE_ACTIVE] = sqlite3_column_int64(stmt, 10);
+    out->counts[REEVE_STATE_RETRY] = sqlite3_column_int64(stmt, 11);
+    out->counts[REEVE_STATE_COMPLETED] = sqlite3_column_int64(stmt, 12);
+    out->counts[REEVE_STATE_ARCHIVED] = sqlite3_column_int64(stmt, 13);
+}
+
 static void load_queue(reeve__sqlite *sq, reeve__sqlite_queue *queue) {
     sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_QUEUE_LOAD);
     reeve__sqlite_bind_bytes(stmt, 1,
@@ -239,20 +256,7 @@ static void load_queue(reeve__sqlite *sq, reeve__sqlite_queue *queue) {
     if (!reeve__sqlite_next(sq, stmt)) {
         return;
     }
-    queue->id = sqlite3_column_int64(stmt, 0);
-    queue->token = sqlite3_column_int64(stmt, 1);
-    queue->back = sqlite3_column_int64(stmt, 2);
-    queue->front = sqlite3_column_int64(stmt, 3);
-    queue->done_total = sqlite3_column_int64(stmt, 4);
-    queue->failed_total = sqlite3_column_int64(stmt, 5);
-    queue->weight = sqlite3_column_int(stmt, 6);
-    queue->paused = sqlite3_column_int(stmt, 7) != 0;
-    queue->counts[REEVE_STATE_SCHEDULED] = sqlite3_column_int64(stmt, 8);
-    queue->counts[REEVE_STATE_PENDING] = sqlite3_column_int64(stmt, 9);
-    queue->counts[REEVE_STATE_ACTIVE] = sqlite3_column_int64(stmt, 10);
-    queue->counts[REEVE_STATE_RETRY] = sqlite3_column_int64(stmt, 11);
-    queue->counts[REEVE_STATE_COMPLETED] = sqlite3_column_int64(stmt, 12);
-    queue->counts[REEVE_STATE_ARCHIVED] = sqlite3_column_int64(stmt, 13);
+    reeve__sqlite_queue_read(queue, stmt);
     sqlite3_reset(stmt);
 }
 

@@ -33,7 +33,9 @@ enum reeve__sqlite_sql {
     REEVE__SQL_QUEUE_LOAD,
     REEVE__SQL_QUEUE_ADD,
     REEVE__SQL_QUEUE_STORE,
-    REEVE__SQL_QUEUE_NAMES,
+    REEVE__SQL_QUEUES,
+    REEVE__SQL_QUEUE_DROP,
+    REEVE__SQL_KEYS_DROP,
     REEVE__SQL_KEY_FIND,
     REEVE__SQL_KEY_SET,
     REEVE__SQL_KEYS_SWEEP,
@@ -147,6 +149,8 @@ reeve_bytes reeve__sqlite_column(sqlite3_stmt *stmt, int column);
 /* The queue, loaded in this transaction; NULL: not stored, or failed. */
 reeve__sqlite_queue *reeve__sqlite_queue_find(reeve__sqlite *sq,
                                               reeve_bytes name);
+/* Fills in what is stored, of a row of QUEUE_LOAD or QUEUES. */
+void reeve__sqlite_queue_read(reeve__sqlite_queue *out, sqlite3_stmt *stmt);
 /* The same, stored if need be (in a write transaction). */
 reeve__sqlite_queue *reeve__sqlite_queue_get(reeve__sqlite *sq,
                                              reeve_bytes name);
@@ -222,6 +226,8 @@ reeve_rc reeve__sqlite_act(reeve__broker *broker, reeve__act *acts,
                            size_t count, reeve_error *err);
 reeve_rc reeve__sqlite_pause(reeve__broker *broker, reeve_bytes name,
                              bool paused, reeve_error *err);
+reeve_rc reeve__sqlite_drop(reeve__broker *broker, reeve_bytes name,
+                            reeve_error *err);
 reeve_rc reeve__sqlite_workers(reeve__broker *broker,
                                reeve__worker_fn on_worker, void *ctx,
                                reeve_error *err);

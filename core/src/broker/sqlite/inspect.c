@@ -3,6 +3,8 @@
  */
 #include "broker/sqlite/handle.h"
 
+#include "broker/check.h"
+
 #include <string.h>
 
 static int64_t latency_of(reeve__sqlite *sq, const reeve__sqlite_queue *queue,
@@ -38,7 +40,6 @@ static void fill_info(reeve__sqlite *sq, reeve_queue_info *out,
                       const reeve__sqlite_queue *queue) {
     const int64_t *counts = queue->counts;
     *out = (reeve_queue_info){
-        .name = { queue->name, queue->name_size },
         .pending = counts[REEVE_STATE_PENDING],
         .active = counts[REEVE_STATE_ACTIVE],
         .scheduled = counts[REEVE_STATE_SCHEDULED],
@@ -54,8 +55,35 @@ static void fill_info(reeve__sqlite *sq, reeve_queue_info *out,
     };
 }
 
-/* All queues as they are in one transaction; names point into the handle. */
-static reeve_rc list_queues(reeve__broker *broker, reeve__buf *out, bool full,
+/* What was read in one transaction; names point into the second buffer. */
+typedef struct queue_rows {
+    reeve__buf infos;
+    reeve__buf names;
+} queue_rows;
+
+static void rows_init(queue_rows *rows, reeve_env *env) {
+    reeve__buf_init(&rows->infos, env);
+    reeve__buf_init(&rows->names, env);
+}
+
+static void rows_dispose(queue_rows *rows) {
+    reeve__buf_dispose(&rows->infos);
+    reeve__buf_dispose(&rows->names);
+}
+
+static reeve_queue_info *rows_get(queue_rows *rows, size_t *count) {
+    *count = rows->infos.size / sizeof(reeve_queue_info);
+    reeve_queue_info *infos = (void *)rows->infos.data;
+    const char *name = rows->names.data;
+    for (size_t i = 0; i < *count; i++) {
+        infos[i].name.data = name;
+        name += infos[i].name.size;
+    }
+    return infos;
+}
+
+/* There may be very many: nothing of them stays in the handle. */
+static reeve_rc read_queues(reeve__broker *broker, queue_rows *out, bool full,
                             reeve_error *err) {
     reeve_rc rc;
     reeve__sqlite *sq = reeve__sqlite_enter(broker, &rc, err);
@@ -63,25 +91,19 @@ static reeve_rc list_queues(reeve__broker *broker, reeve__buf *out, bool full,
         return rc;
     }
     reeve__sqlite_begin(sq, false);
-    sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_QUEUE_NAMES);
+    sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_QUEUES);
     while (reeve__sqlite_next(sq, stmt)) {
-        const reeve__sqlite_queue *queue =
-            reeve__sqlite_queue_find(sq, reeve__sqlite_column(stmt, 0));
-        reeve_queue_info info;
-        if (!queue) {
-            continue;
-        }
+        reeve__sqlite_queue queue = { .name_size = 0 };
+        reeve__sqlite_queue_read(&queue, stmt);
+        reeve_queue_info info = { .weight = queue.weight };
         if (full) {
-            fill_info(sq, &info, queue);
-        } else {
-            info = (reeve_queue_info){
-                .name = { queue->name, queue->name_size },
-                .weight = queue->weight,
-            };
+            fill_info(sq, &info, &queue);
         }
-        reeve__buf_add(out, &info, sizeof(info));
+        info.name = reeve__sqlite_column(stmt, 14);
+        reeve__buf_add_bytes(&out->names, info.name);
+        reeve__buf_add(&out->infos, &info, sizeof(info));
     }
-    sq->nomem = sq->nomem || out->failed;
+    sq->nomem = sq->nomem || out->infos.failed || out->names.failed;
     rc = reeve__sqlite_end(sq, err);
     reeve__sqlite_leave(sq);
     return rc;
@@ -89,32 +111,32 @@ static reeve_rc list_queues(reeve__broker *broker, reeve__buf *out, bool full,
 
 reeve_rc reeve__sqlite_queues(reeve__broker *broker, reeve__queue_fn on_queue,
                               void *ctx, reeve_error *err) {
-    reeve__buf list;
-    reeve__buf_init(&list, broker->env);
-    reeve_rc rc = list_queues(broker, &list, true, err);
-    const reeve_queue_info *infos = (const void *)list.data;
-    size_t count = list.size / sizeof(*infos);
+    queue_rows rows;
+    rows_init(&rows, broker->env);
+    reeve_rc rc = read_queues(broker, &rows, true, err);
+    size_t count;
+    const reeve_queue_info *infos = rows_get(&rows, &count);
     for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
         rc = on_queue(ctx, &infos[i], err);
     }
-    reeve__buf_dispose(&list);
+    rows_dispose(&rows);
     return rc;
 }
 
 reeve_rc reeve__sqlite_weights(reeve__broker *broker,
                                reeve__weight_fn on_weight, void *ctx,
                                reeve_error *err) {
-    reeve__buf list;
-    reeve__buf_init(&list, broker->env);
-    reeve_rc rc = list_queues(broker, &list, false, err);
-    const reeve_queue_info *infos = (const void *)list.data;
-    size_t count = list.size / sizeof(*infos);
+    queue_rows rows;
+    rows_init(&rows, broker->env);
+    reeve_rc rc = read_queues(broker, &rows, false, err);
+    size_t count;
+    const reeve_queue_info *infos = rows_get(&rows, &count);
     for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
         if (infos[i].weight != 0) {
             rc = on_weight(ctx, infos[i].name, infos[i].weight, err);
         }
     }
-    reeve__buf_dispose(&list);
+    rows_dispose(&rows);
     return rc;
 }
 
@@ -212,4 +234,31 @@ reeve_rc reeve__sqlite_set_weight(reeve__broker *broker, reeve_bytes name,
     rc = reeve__sqlite_end(sq, err);
     reeve__sqlite_leave(sq);
     return rc;
+}
+
+reeve_rc reeve__sqlite_drop(reeve__broker *broker, reeve_bytes name,
+                            reeve_error *err) {
+    reeve_rc rc;
+    reeve__sqlite *sq = reeve__sqlite_enter(broker, &rc, err);
+    if (!sq) {
+        return rc;
+    }
+    int32_t code = REEVE_OK;
+    reeve__sqlite_begin(sq, true);
+    const reeve__sqlite_queue *queue = reeve__sqlite_queue_find(sq, name);
+    if (queue) {
+        sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_QUEUE_DROP);
+        sqlite3_bind_int64(stmt, 1, queue->id);
+        code = reeve__sqlite_run(sq, stmt) == 0 ? REEVE_E_STATE : REEVE_OK;
+    } else {
+        code = REEVE_E_NOT_FOUND;
+    }
+    if (queue && code == REEVE_OK) {
+        sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_KEYS_DROP);
+        sqlite3_bind_int64(stmt, 1, queue->id);
+        reeve__sqlite_run(sq, stmt);
+    }
+    rc = reeve__sqlite_end(sq, err);
+    reeve__sqlite_leave(sq);
+    return rc < 0 || code == REEVE_OK ? rc : reeve__drop_fail(code, name, err);
 }

@@ -14,6 +14,10 @@
  */
 #include "broker/sqlite/handle.h"
 
+#define QUEUE_COLUMNS                                                          \
+    "queue, token, back, front, done_total, failed_total, weight, paused,"     \
+    " scheduled, pending, active, retry, completed, archived"
+
 const char *const reeve__sqlite_sql[REEVE__SQL_COUNT] = {
     [REEVE__SQL_BEGIN_READ] = "BEGIN",
     [REEVE__SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -22,16 +26,20 @@ const char *const reeve__sqlite_sql[REEVE__SQL_COUNT] = {
     [REEVE__SQL_DATA_VERSION] = "PRAGMA data_version",
 
     [REEVE__SQL_QUEUE_LOAD] =
-        "SELECT queue, token, back, front, done_total, failed_total, weight,"
-        " paused, scheduled, pending, active, retry, completed, archived"
-        " FROM queues WHERE name = ?1",
+        "SELECT " QUEUE_COLUMNS " FROM queues WHERE name = ?1",
     [REEVE__SQL_QUEUE_ADD] = "INSERT INTO queues(name) VALUES(?1)",
     [REEVE__SQL_QUEUE_STORE] =
         "UPDATE queues SET token = ?2, back = ?3, front = ?4,"
         " done_total = ?5, failed_total = ?6, weight = ?7, paused = ?8,"
         " scheduled = ?9, pending = ?10, active = ?11, retry = ?12,"
         " completed = ?13, archived = ?14 WHERE queue = ?1",
-    [REEVE__SQL_QUEUE_NAMES] = "SELECT name FROM queues ORDER BY name",
+    [REEVE__SQL_QUEUES] =
+        "SELECT " QUEUE_COLUMNS ", name FROM queues ORDER BY name",
+    /* The counts say so, too: an index is what nobody can have got wrong. */
+    [REEVE__SQL_QUEUE_DROP] =
+        "DELETE FROM queues WHERE queue = ?1 AND NOT EXISTS (SELECT 1"
+        " FROM tasks INDEXED BY tasks_id WHERE tasks.queue = ?1)",
+    [REEVE__SQL_KEYS_DROP] = "DELETE FROM keys WHERE queue = ?1",
 
     [REEVE__SQL_KEY_FIND] = "SELECT id FROM keys WHERE queue = ?1 AND"
                             " key = ?2 AND expires_at_ms > ?3",

@@ -148,6 +148,7 @@ static const reeve__broker_ops sqlite_ops = {
     .find = reeve__sqlite_find,
     .act = reeve__sqlite_act,
     .pause = reeve__sqlite_pause,
+    .drop = reeve__sqlite_drop,
     .workers = reeve__sqlite_workers,
     .set_weight = reeve__sqlite_set_weight,
     .weights = reeve__sqlite_weights,
