@@ -1,16 +1,19 @@
 """What an enqueue costs nginx, and what a worker inside nginx costs its requests.
 
     python tests/bench/nginx_bench.py [--build DIR] [--seconds N] [--rounds N] [--redis-lua DIR]
+        [--costs FILE]
 
 One nginx worker, one redis-server and wrk on loopback. CPU is utime + stime of
 the nginx worker from /proc divided by wrk's requests: it repeats where rates,
 on shared cores, do not. Rounds are interleaved; medians are printed. --redis-lua is a folder with
-resty/redis.lua or nginx/redis.lua for the row of lua-resty-redis.
+resty/redis.lua or nginx/redis.lua for the row of lua-resty-redis. --costs measures only what an
+enqueue costs, and writes each round's figures there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -89,6 +92,12 @@ def measure_cost(args: argparse.Namespace, folder: Path) -> None:
                     count, _ = wrk(f"http://127.0.0.1:{nginx.port}/{name}", args.seconds)
                     costs[name].append((cpu_s(pid) - before) / count * 1e6)
                     rates[name].append(count / args.seconds)
+    if args.costs:
+        found = {
+            name: {"tasks": ROWS[name][0], "cpu_us": costs[name], "per_s": rates[name]}
+            for name in names
+        }
+        args.costs.write_text(json.dumps(found))
     floors = {1: statistics.median(costs["floor"]), 20: statistics.median(costs["floor20"])}
     print(f"nginx CPU, {args.rounds} rounds of {args.seconds} s, wrk -t1 -c32")
     print(f"{'':40}{'us/request':>12}{'spread':>14}{'us/task':>9}{'/floor':>8}{'req/s':>9}")
@@ -175,11 +184,14 @@ def main() -> None:
     parser.add_argument("--seconds", default=4, type=int)
     parser.add_argument("--rounds", default=3, type=int)
     parser.add_argument("--redis-lua", type=Path)
+    parser.add_argument("--costs", metavar="FILE", type=Path)
     args = parser.parse_args()
     os.environ["REEVE_BUILD_DIR"] = str(args.build.resolve())
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch).chmod(0o755)
         measure_cost(args, Path(scratch))
+        if args.costs:
+            return
         measure_latency(args, Path(scratch))
         measure_worker(args, Path(scratch))
 

@@ -189,6 +189,18 @@ def test_early_starts_are_no_punctuality(bench: Bench) -> None:
     assert line_of(page, "lateness with")[2:4] == ["2.00 ms", "30.0 ms, RQ"]
 
 
+def test_sqlite_counts_both_ways_of_a_task(bench: Bench) -> None:
+    """100,000 in and 25,000 out a second are 20,000 through."""
+    for what, rate in (
+        ("C enqueue_many, 100 a call", 100_000.0),
+        ("C worker, poll face, concurrency 100", 25_000.0),
+    ):
+        bench.add("detail", "rate", "reeve-c", rate, setting="default", what=what, broker="sqlite")
+    page = bench.page()
+    assert line_of(page, "SQLite")[2] == "20,000 tasks/s"
+    assert "| reeve (C) | C enqueue_many, 100 a call, broker sqlite | 100,000 |" in page
+
+
 def test_pictures_are_whole(bench: Bench) -> None:
     for system, factor in (("reeve", 1.0), ("asynq", 40.0), ("rq", 4000.0)):
         bench.add("noop", "worker_cpu", system, 9 * factor, concurrency=10, **OFF)

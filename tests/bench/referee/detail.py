@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from referee import alone
 from referee.phases import Bounds, Figures
 from referee.processes import PhaseError
-from referee.records import Records
+from referee.records import Axes, Records
 from referee.servers import Redis
 from referee.systems import BENCH
 
@@ -49,6 +50,7 @@ SQLITE = [
     Phase("C worker, poll face, concurrency 100", "bench_core", ("poll",), 100, 40_000, 100),
     Phase("Python worker, async no-op", "bench_python.py", ("work-async",), 100, 15_000),
 ]
+CHILD = "kill -9 of a supervised child"
 
 
 class Detail:
@@ -67,6 +69,10 @@ class Detail:
                     self._one(number, broker, phase)
             note("detail: Redis CPU a cycle")
             self._cycles(number)
+            note(f"detail: {CHILD}")
+            self._child(number)
+        note("detail: nginx")
+        self._nginx(rounds)
 
     def _one(self, number: int, broker: str, phase: Phase) -> None:
         name = SYSTEM[phase.program]
@@ -83,11 +89,10 @@ class Detail:
                 if redis:
                     figures["redis_cpu"] = (redis.cpu_s() - cpu) * 1e6 / count
         except PhaseError as error:
-            self.records.skip(name, f"detail: {broker}: {phase.what}", str(error))
-            print(f"skipped: {name}: detail: {broker}: {phase.what}: {error}", flush=True)
+            self._skip(name, f"{broker}: {phase.what}", error)
             return
         self.bounds.learn(key, figures["rate"])
-        axes = {"what": phase.what, "broker": broker}
+        axes: Axes = {"what": phase.what, "broker": broker}
         self.records.add("detail", name, "default", axes, figures, number)
 
     def _cycles(self, number: int) -> None:
@@ -95,11 +100,35 @@ class Detail:
         with place("redis") as (url, _):
             out = self._run([str(self.build / "programs" / "redis_cost"), f"--url={url}", "--json"])
         for found in json.loads(out):
-            axes = {"what": f"cycle, batch {found['batch']}", "broker": "redis"}
+            axes: Axes = {"what": f"cycle, batch {found['batch']}", "broker": "redis"}
             figures: Figures = {"redis_cpu": found["cycle_us"], "memory": found["bytes"]}
             self.records.add("detail", "reeve-c", "default", axes, figures, number)
             bare = {"redis_cpu": found["bare_us"]}
             self.records.add("detail", "limit", "default", axes, bare, number)
+
+    def _child(self, number: int) -> None:
+        axes: Axes = {"what": CHILD, "broker": "redis"}
+        try:
+            figures = alone.child_again(self.build)
+        except PhaseError as error:
+            self._skip("reeve", CHILD, error)
+            return
+        self.records.add("detail", "reeve", "default", axes, figures, number)
+
+    def _nginx(self, rounds: int) -> None:
+        try:
+            found = alone.nginx(self.build, rounds)
+        except PhaseError as error:
+            self._skip("reeve-lua", "nginx", error)
+            return
+        for what, runs in found.items():
+            axes: Axes = {"what": what, "broker": "redis"}
+            for number, figures in enumerate(runs):
+                self.records.add("detail", "reeve-lua", "default", axes, figures, number)
+
+    def _skip(self, system: str, what: str, error: PhaseError) -> None:
+        self.records.skip(system, f"detail: {what}", str(error))
+        print(f"skipped: {system}: detail: {what}: {error}", flush=True)
 
     def _call(self, program: str, url: str, *words: object) -> Figures:
         command = [str(self.build / "programs" / program)]

@@ -160,8 +160,13 @@ FLAT, BYTES = 1.2, 450.0
 EARLY_MS = -1.0  # clocks and due times are whole milliseconds to many systems
 
 
-def detail(metric: str, what: str) -> Measure:
-    return pick("detail", metric, {"what": what})
+def detail(metric: str, what: str, broker: str = "redis") -> Measure:
+    return pick("detail", metric, {"what": what, "broker": broker})
+
+
+def both_rates(first: Measure, second: Measure) -> Measure:
+    """Of tasks that go through one and then the other."""
+    return combined(first, second, lambda a, b: a * b / (a + b))
 
 
 AIMS = [
@@ -196,7 +201,7 @@ AIMS = [
     Aim("nginx-one", "nginx, CPU of an enqueue", 15, "µs/task", "reeve-lua",
         detail("client_cpu", "nginx enqueue"), ()),
     Aim("nginx-many", "nginx, CPU of an enqueue, 20 a call", 1.5, "µs/task", "reeve-lua",
-        detail("client_cpu", "nginx enqueue 20"), ()),
+        detail("client_cpu", "nginx enqueue_many of 20"), ()),
     Aim("latency-p50", "start latency on an idle worker, p50", 0.3, "ms", "reeve-c",
         pick("latency", "p50")),
     Aim("latency-p99", "start latency on an idle worker, p99", 1, "ms", "reeve-c",
@@ -208,11 +213,13 @@ AIMS = [
     Aim("backlog", "Redis CPU, 1,000,000 queued to none", FLAT, "×", "reeve-c", BACKLOG),
     Aim("active", "Redis CPU, 10,000 running to one", FLAT, "×", "reeve-c", ACTIVE),
     Aim("sqlite", "SQLite, one process, enqueue to settled", 50_000, "tasks/s", "reeve-c",
-        detail("rate", "sqlite cycle"), (), more=True),
+        both_rates(detail("rate", "C enqueue_many, 100 a call", "sqlite"),
+                   detail("rate", "C worker, poll face, concurrency 100", "sqlite")),
+        (), more=True),
     Aim("recovery", "a killed worker's task runs elsewhere", 31, "s", "reeve",
         pick("recovery", "seconds")),
     Aim("child", "a killed child's task runs again", 0.1, "s", "reeve",
-        detail("seconds", "supervised child"), ()),
+        detail("seconds", "kill -9 of a supervised child"), ()),
 ]  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def cell(record: Record | None) -> str:
 def axes_text(axes: dict[str, Any]) -> str:
     shown = {name: value for name, value in axes.items() if (name, value) != ("aof", "off")}
     return ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}".removeprefix("what ")
         for name, value in shown.items()
     )
 
@@ -95,16 +95,21 @@ def compare(members: list[Record]) -> list[str]:
 
 
 def alone(members: list[Record]) -> list[str]:
-    """One table of a row that knows no peers: a line a point of the axes and metric."""
-    out = ["| system | at | metric | median | least … most |", "|---|---|---|--:|--:|"]
+    """One table of a row that knows no peers: a line a point of the axes, a column a metric."""
+    titles = {
+        record.metric: f"{record.metric}, {record.unit}".replace("_", " ") for record in members
+    }
+    titles |= {metric: METRICS[metric] for metric in titles if metric in METRICS}
+    lines: dict[tuple[str, str], dict[str, Record]] = {}
     for record in members:
-        metric = METRICS.get(record.metric, f"{record.metric}, {record.unit}")
-        by = MIB if record.metric == "rss" else 1.0
-        spread = f"{number(record.least / by)} … {number(record.most / by)}"
-        out.append(
-            f"| {NAMES[record.system]} | {axes_text(record.axes)} | {metric} "
-            f"| {number(record.median / by)} | {spread} |"
-        )
+        lines.setdefault((record.system, axes_text(record.axes)), {})[record.metric] = record
+    out = [
+        "| system | at | " + " | ".join(titles.values()) + " |",
+        "|---|---|" + "--:|" * len(titles),
+    ]
+    for (system, text), cells in lines.items():
+        row = [NAMES[system], text, *(cell(cells.get(metric)) for metric in titles)]
+        out.append("| " + " | ".join(row) + " |")
     return out
 
 
@@ -166,5 +171,5 @@ def skipped(data: Data) -> list[str]:
     for skip in found:
         name, _, setting = skip["system"].partition(" ")
         system = f"{NAMES.get(name, name)} {setting}".strip()
-        out.append(f"| {system} | {skip['row']} | {escaped(skip['why'])} |")
+        out.append(f"| {system} | {skip['row']} | {escaped(skip['why'].rstrip(': '))} |")
     return out
