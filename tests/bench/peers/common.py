@@ -193,7 +193,7 @@ async def aproduce(
 
 
 def ready() -> None:
-    print("ready", flush=True)
+    os.write(1, b"ready\n")  # not print: a worker may have redirected sys.stdout to its log
 
 
 def print_versions(

@@ -10,7 +10,7 @@ from referee import recovery
 from referee.detail import Detail
 from referee.phases import Bounds, Case, Figures
 from referee.processes import PhaseError
-from referee.records import Records
+from referee.records import Axes, Records
 from referee.rows import DETAIL, RECOVERY, ROWS, Row, why_not
 from referee.servers import ServerError
 from referee.systems import LIMIT, System, load
@@ -116,21 +116,26 @@ class Campaign:
 
     def _recover(self) -> None:
         cases = [
-            Case(system, setting, "off", self.bounds)
+            (Case(system, setting, "off", self.bounds), kill)
+            for kill in recovery.KILLS
             for system in self.systems
             if not system.why_not and "hold" in system.handlers()
+            if kill == "worker" or system.name not in recovery.ONE_PROCESS
             for setting in system.settings()
             if setting in self.options.settings
         ]
-        self.note(f"recovery: {len(cases)} killed workers, up to {self.bounds.wait_s:.0f} s")
-        axes = {"wait_s": int(self.bounds.wait_s)}
+        self.note(f"recovery: {len(cases)} kills, up to {self.bounds.wait_s:.0f} s")
 
-        def report(case: Case, figures: Figures, note: str) -> None:
+        def axes(kill: str) -> Axes:
+            return {"kill": kill, "wait_s": int(self.bounds.wait_s)}
+
+        def report(case: Case, kill: str, figures: Figures, note: str) -> None:
             name = case.system.name
-            self.records.add(RECOVERY, name, case.setting, axes, figures, 0, note)
+            self.records.add(RECOVERY, name, case.setting, axes(kill), figures, 0, note)
 
-        def refuse(case: Case, why: str) -> None:
-            self._skip(f"{case.system.name} {case.setting}", RECOVERY, why)
+        def refuse(case: Case, kill: str, why: str) -> None:
+            name = f"{case.system.name} {case.setting}"
+            self._skip(name, f"{RECOVERY}, {titled(axes(kill))}", why)
 
         recovery.recover_all(cases, report, refuse)
 

@@ -74,7 +74,13 @@ class Case:
         )
 
     def worker(
-        self, redis: Redis, folder: Path, handler: str, concurrency: int, name: str = "worker"
+        self,
+        redis: Redis,
+        folder: Path,
+        handler: str,
+        concurrency: int,
+        name: str = "worker",
+        processes: int = 1,
     ) -> Worker:
         (folder / name).mkdir()
         return Worker(
@@ -84,6 +90,7 @@ class Case:
             handler=handler,
             setting=self.setting,
             concurrency=concurrency,
+            processes=processes,
         )
 
 
@@ -171,28 +178,48 @@ def measure_run(worker: Worker, redis: Redis, count: int, seconds: float) -> tup
 
 
 def process(
-    case: Case, *, handler: str, concurrency: int, backlog: int = 0, guess: float = 0.0
+    case: Case,
+    *,
+    handler: str,
+    concurrency: int,
+    processes: int = 1,
+    behind: int = 0,
+    guess: float = 0.0,
 ) -> Figures:
-    """Runs queued tasks; `backlog` more stay behind them."""
+    """Runs queued tasks; `behind` more stay in the queue."""
     key = ("process", case.system.name, case.setting, handler, concurrency)
     while True:
         count = case.bounds.count(key, guess or case.system.guess)
         with case.place() as (redis, folder):
             memory = redis.memory_bytes()
-            case.produce(redis, folder, handler, count + backlog, batch=1000 if backlog else 100)
+            case.produce(redis, folder, handler, count + behind, batch=1000 if behind else 100)
             memory = redis.memory_bytes() - memory
-            worker = case.worker(redis, folder, handler, concurrency)
-            with worker:
+            with case.worker(redis, folder, handler, concurrency, processes=processes) as worker:
                 figures, span = measure_run(worker, redis, count, case.bounds.seconds)
         if span:
             case.bounds.learn(key, figures["rate"])
         if span > case.bounds.seconds * 0.3 or count >= case.bounds.most:
             if not span:
                 raise PhaseError(f"{count} tasks were over before a second look")
-            figures["memory"] = memory / (count + backlog)
-            return figures
+            return {**figures, "memory": memory / (count + behind)}
         if not span:
             case.bounds.learn(key, count / case.bounds.seconds * 10)
+
+
+def backlog(case: Case, *, handler: str, concurrency: int, count: int) -> Figures:
+    """Runs tasks in front of so many others."""
+    found = process(case, handler=handler, concurrency=concurrency, behind=count)
+    return {name: found[name] for name in ("rate", "worker_cpu", "redis_cpu", "memory")}
+
+
+def run(
+    case: Case, *, handler: str, concurrency: int, processes: int = 1, guess: float = 0.0
+) -> Figures:
+    """Runs tasks of one handler."""
+    found = process(
+        case, handler=handler, concurrency=concurrency, processes=processes, guess=guess
+    )
+    return {name: found[name] for name in ("rate", "worker_cpu", "redis_cpu", "rss")}
 
 
 def wait_stamps(worker: Worker, count: int, wait_s: float) -> list[tuple[int, int]]:
@@ -245,7 +272,7 @@ def lateness(
     return {"p50": statistics.median(late), "p99": quantile(late, 0.99), "early": float(early)}
 
 
-def active(case: Case, *, held: int, concurrency: int) -> Figures:
+def active(case: Case, *, handler: str, held: int, concurrency: int) -> Figures:
     """Cost of a task while `held` others run in another worker of the same queue."""
     with case.place() as (redis, folder):
         case.produce(redis, folder, "hold", held, batch=100)
@@ -254,10 +281,10 @@ def active(case: Case, *, held: int, concurrency: int) -> Figures:
             got = wait_count(holder, held, first_s=FIRST_RUN_S, stall_s=3)
             if got < held:
                 raise PhaseError(f"{got} of {held} tasks were running at a time")
-            key = ("process", case.system.name, case.setting, "noop", concurrency)
+            key = ("process", case.system.name, case.setting, handler, concurrency)
             count = case.bounds.count(key, case.system.guess)
-            case.produce(redis, folder, "noop", count)
-            with case.worker(redis, folder, "noop", concurrency) as worker:
+            case.produce(redis, folder, handler, count)
+            with case.worker(redis, folder, handler, concurrency) as worker:
                 figures, span = measure_run(worker, redis, count, case.bounds.seconds)
             holder.check()
     if not span:

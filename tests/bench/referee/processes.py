@@ -206,14 +206,18 @@ class Worker:
         if self.process.poll() is not None:
             raise PhaseError(f"worker ended with {self.process.returncode}: {tail(self.log)}")
 
-    def count(self) -> int:
-        """Handlers run so far, of all its processes."""
-        total = 0
+    def counts(self) -> dict[int, int]:
+        """Handlers run so far, by process."""
+        found = {}
         for path in self.counters.iterdir():
             slots = array.array("Q")
             slots.frombytes(path.read_bytes())
-            total += sum(slots)
-        return total
+            found[int(path.name)] = sum(slots)
+        return found
+
+    def count(self) -> int:
+        """Handlers run so far, of all its processes."""
+        return sum(self.counts().values())
 
     def stamps(self) -> list[tuple[int, int]]:
         """(enqueued or due, started) in ns of CLOCK_MONOTONIC."""

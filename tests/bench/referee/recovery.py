@@ -1,10 +1,14 @@
-"""Recovery: a worker is killed while it runs a task; when does that task run elsewhere?
+"""Recovery: what runs a task is killed by SIGKILL; when does that task start again?
 
-Most of the time nothing happens, so all cases wait at the same time, each on its own server.
+`kill` "worker": the whole worker, all its processes; another worker is there and idle. "child": of
+a worker of two processes the one that runs the task. Most of the time nothing happens, so all cases
+wait at the same time, each on its own server.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,27 +16,71 @@ from pathlib import Path
 
 from referee.phases import FIRST_RUN_S, Case, Figures
 from referee.processes import PhaseError, Worker
-from referee.servers import Redis
+from referee.servers import Redis, ServerError
 
-Report = Callable[[Case, Figures, str], None]
-Refuse = Callable[[Case, str], None]
+KILLS = ("worker", "child")
+#: Threads or greenlets of one process do the work whatever is asked for: no child to kill.
+ONE_PROCESS = ("reeve-c", "reeve-lua", "asynq", "bullmq")
+Report = Callable[[Case, str, Figures, str], None]
+Refuse = Callable[[Case, str, str], None]
 
 
-def recover(case: Case, starting: threading.Semaphore) -> tuple[Figures, str]:
-    """Seconds from SIGKILL of the whole first worker to the start in the second one."""
+def recover(case: Case, kill: str, starting: threading.Semaphore) -> tuple[Figures, str]:
+    """Seconds from SIGKILL to the second start."""
     with case.place() as (redis, folder):
-        starting.acquire()
-        try:
-            first = case.worker(redis, folder, "hold", 1, "first")
-            with first:
-                first.wait_ready()
-                case.produce(redis, folder, "hold", 1, batch=1)
-                wait_start(first, FIRST_RUN_S)
-                second = idle_worker(case, redis, folder)
-        finally:
-            starting.release()
+        with starting:
+            first = holder(case, redis, folder, processes=2 if kill == "child" else 1)
+            try:
+                second = first if kill == "child" else idle_worker(case, redis, folder)
+            except BaseException:
+                first.kill()
+                raise
         with second:
-            return watch(first, second, case.bounds.wait_s)
+            killed_ns = kill_child(first) if kill == "child" else kill_worker(first)
+            return watch(second, killed_ns, case.bounds.wait_s, seen=int(first is second))
+
+
+def kill_worker(worker: Worker) -> int:
+    worker.kill()
+    return worker.ended_ns
+
+
+def kill_child(worker: Worker) -> int:
+    """Kills the process that has counted."""
+    counts = worker.counts()
+    pid = max(counts, key=lambda pid: counts[pid])
+    killed_ns = time.monotonic_ns()
+    os.kill(pid, signal.SIGKILL)
+    return killed_ns
+
+
+def watch(worker: Worker, killed_ns: int, wait_s: float, seen: int) -> tuple[Figures, str]:
+    deadline = time.monotonic() + wait_s
+    while len(worker.stamps()) <= seen:
+        if worker.process.poll() is not None:
+            return {"seconds": wait_s}, f"> {wait_s:.0f} s: the worker has ended with its process"
+        if time.monotonic() > deadline:
+            return {"seconds": wait_s}, f"> {wait_s:.0f} s: not seen within that time"
+        time.sleep(0.01)
+    return {"seconds": (worker.stamps()[seen][1] - killed_ns) / 1e9}, ""
+
+
+def holder(case: Case, redis: Redis, folder: Path, processes: int) -> Worker:
+    """A worker that runs the task."""
+    worker = case.worker(redis, folder, "hold", 1, "first", processes)
+    try:
+        worker.wait_ready()
+        case.produce(redis, folder, "hold", 1, batch=1)
+        deadline = time.monotonic() + FIRST_RUN_S
+        while not worker.stamps() or not worker.count():
+            worker.check()
+            if time.monotonic() > deadline:
+                raise PhaseError(f"the task did not start within {FIRST_RUN_S:.0f} s")
+            time.sleep(0.01)
+    except BaseException:
+        worker.kill()
+        raise
+    return worker
 
 
 def idle_worker(case: Case, redis: Redis, folder: Path) -> Worker:
@@ -46,42 +94,22 @@ def idle_worker(case: Case, redis: Redis, folder: Path) -> Worker:
     return worker
 
 
-def watch(first: Worker, second: Worker, wait_s: float) -> tuple[Figures, str]:
-    """`first` has just been killed."""
-    killed_ns = first.ended_ns
-    if wait_start(second, wait_s, required=False):
-        return {"seconds": (second.stamps()[0][1] - killed_ns) / 1e9}, ""
-    return {"seconds": wait_s}, f"> {wait_s:.0f} s: not seen within that time"
-
-
-def wait_start(worker: Worker, wait_s: float, *, required: bool = True) -> bool:
-    deadline = time.monotonic() + wait_s
-    while not worker.stamps():
-        worker.check()
-        if time.monotonic() > deadline:
-            if required:
-                raise PhaseError(f"the task did not start within {wait_s:.0f} s")
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def recover_all(cases: list[Case], report: Report, refuse: Refuse) -> None:
+def recover_all(cases: list[tuple[Case, str]], report: Report, refuse: Refuse) -> None:
     """All cases side by side; two at a time start their workers."""
     starting = threading.Semaphore(2)
     lock = threading.Lock()
 
-    def one(case: Case) -> None:
+    def one(case: Case, kill: str) -> None:
         try:
-            figures, note = recover(case, starting)
-        except (PhaseError, OSError, ValueError) as error:
+            figures, note = recover(case, kill, starting)
+        except (PhaseError, ServerError, OSError, ValueError) as error:
             with lock:
-                refuse(case, str(error))
+                refuse(case, kill, str(error))
             return
         with lock:
-            report(case, figures, note)
+            report(case, kill, figures, note)
 
-    threads = [threading.Thread(target=one, args=(case,)) for case in cases]
+    threads = [threading.Thread(target=one, args=pair) for pair in cases]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,6 +10,8 @@ from referee.phases import Case, Figures
 from referee.records import Axes
 from referee.systems import LIMIT, System
 
+#: The row needs a no-op handler, whichever.
+ANY = "noop or anoop"
 #: A backlog is only made where it takes less than this.
 BACKLOG_S = 30.0
 
@@ -49,19 +51,30 @@ def enqueue(batch: int, aof: str = "off", **more: object) -> Row:
     return Row(
         "enqueue",
         {"batch": batch, "aof": aof},
-        lambda case: phases.enqueue(case, batch=batch),
-        "noop",
+        lambda case: phases.enqueue(case, batch=batch, handler=plain(case)),
+        ANY,
         aof=aof,
         **more,  # type: ignore[arg-type]
     )
 
 
-def run(name: str, concurrency: int, aof: str = "off", guess: float = 0.0, **more: object) -> Row:
+def run(
+    name: str,
+    concurrency: int,
+    aof: str = "off",
+    guess: float = 1e9,
+    processes: int = 1,
+    **more: object,
+) -> Row:
     return Row(
         name,
-        {"concurrency": concurrency, "aof": aof},
-        lambda case: phases.process(
-            case, handler=name, concurrency=concurrency, guess=min(guess or 1e9, case.system.guess)
+        {"concurrency": concurrency, "processes": processes, "aof": aof},
+        lambda case: phases.run(
+            case,
+            handler=name,
+            concurrency=concurrency,
+            processes=processes,
+            guess=min(guess, case.system.guess),
         ),
         name,
         aof=aof,
@@ -73,8 +86,8 @@ def backlog(count: int, **more: object) -> Row:
     return Row(
         "backlog",
         {"backlog": count, "concurrency": 10},
-        lambda case: phases.process(case, handler="noop", concurrency=10, backlog=count),
-        "noop",
+        lambda case: phases.backlog(case, handler=plain(case), concurrency=10, count=count),
+        ANY,
         settings=("best",),
         refuses=slow_producer(count),
         **more,  # type: ignore[arg-type]
@@ -85,7 +98,7 @@ def active(held: int, **more: object) -> Row:
     return Row(
         "active",
         {"active": held, "concurrency": 10},
-        lambda case: phases.active(case, held=held, concurrency=10),
+        lambda case: phases.active(case, handler=plain(case), held=held, concurrency=10),
         "hold",
         settings=("best",),
         **more,  # type: ignore[arg-type]
@@ -122,7 +135,7 @@ ROWS = [
     run("noop", 1, settings=BEST, share=0.3, quick=False),
     run("noop", 100, settings=BEST, share=0.3, quick=False),
     run("sleep", 10, guess=8000, settings=BEST, share=0.5, quick=False),
-    run("cpu", 10, guess=1500, settings=BEST, share=0.5, quick=False),
+    run("cpu", 5, guess=1500, processes=2, settings=BEST, share=0.5, quick=False),
     enqueue(1, "everysec", settings=BEST, share=0.3, quick=False),
     enqueue(100, "everysec", settings=BEST, share=0.3, quick=False),
     run("noop", 10, "everysec", settings=BEST, share=0.3, quick=False),
@@ -138,9 +151,17 @@ DETAIL = "detail"
 NAMES = [*dict.fromkeys(row.name for row in ROWS), RECOVERY, DETAIL]
 
 
+def plain(case: Case) -> str:
+    """The no-op handler where any will do: an async one where a system has no other."""
+    return "noop" if "noop" in case.system.handlers() else "anoop"
+
+
 def why_not(row: Row, system: System) -> str:
     """Why a system has no figure in a row, or ""."""
-    if row.handler not in system.handlers():
+    known = system.handlers()
+    if row.handler == ANY and {"noop", "anoop"} & set(known):
+        return ""
+    if row.handler not in known:
         what = "the bare bytes" if system.name == LIMIT else system.name
         return f"{what} has no handler `{row.handler}`"
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 
 from referee.records import Axes, Record, Records
+from referee.systems import GUESSES
 
 TITLES = {
     "rate": "tasks/s",
@@ -65,7 +66,10 @@ def table(members: list[Record]) -> list[str]:
     reference = by_line.get((REFERENCE, "best"), {}).get(main)
     head = f"  {'':<20}" + "".join(f"{TITLES[metric]:>13}" for metric in metrics)
     out = [f"{head}{'to reeve':>11}  spread of {TITLES[main]}"]
-    for (system, setting), cells in by_line.items():
+    order = list(GUESSES)
+    for (system, setting), cells in sorted(
+        by_line.items(), key=lambda pair: order.index(pair[0][0])
+    ):
         text = f"  {system + ' ' + setting:<20}"
         for metric in metrics:
             value = shown(metric, cells[metric].median) if metric in cells else ""

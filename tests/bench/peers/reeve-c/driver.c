@@ -18,7 +18,8 @@ typedef struct flags {
     const char *url;
     const char *handler;
     const char *setting;
-    long count, batch, payload_bytes, concurrency;
+    long count, batch, payload_bytes;
+    long concurrency, processes; /* threads of one process serve for both */
     long delay_ms, spread_ms;
     double rate;
 } flags;
@@ -182,8 +183,9 @@ static void work(const flags *given) {
         !strcmp(given->handler, "noop") || !strcmp(given->handler, "cpu");
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     options.url = given->url;
-    options.concurrency = (int32_t)given->concurrency;
-    if (busy && !strcmp(given->setting, "best") && cores < given->concurrency)
+    long concurrency = given->concurrency * given->processes;
+    options.concurrency = (int32_t)concurrency;
+    if (busy && !strcmp(given->setting, "best") && cores < concurrency)
         options.thread_count = (int32_t)cores;
     sigset_t stops;
     (void)sigemptyset(&stops);
@@ -229,15 +231,11 @@ static void take(flags *given, const char *name, const char *value) {
                     { "--concurrency", &given->concurrency },
                     { "--delay-ms", &given->delay_ms },
                     { "--spread-ms", &given->spread_ms },
-                    { "--processes", NULL } };
+                    { "--processes", &given->processes } };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         if (strcmp(numbers[i].name, name))
             continue;
-        long number = strtol(value, NULL, 10);
-        if (numbers[i].number)
-            *numbers[i].number = number;
-        else if (number != 1)
-            die("--processes must be 1, not", value);
+        *numbers[i].number = strtol(value, NULL, 10);
         return;
     }
     if (!strcmp(name, "--url"))
@@ -257,7 +255,8 @@ int main(int argc, char **argv) {
                     .setting = "default",
                     .batch = 1,
                     .payload_bytes = 200,
-                    .concurrency = 1 };
+                    .concurrency = 1,
+                    .processes = 1 };
     for (int i = 2; i + 1 < argc; i += 2)
         take(&given, argv[i], argv[i + 1]);
     if (argc == 2 && !strcmp(argv[1], "versions"))

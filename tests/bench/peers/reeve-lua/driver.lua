@@ -2,7 +2,7 @@
 local reeve = require "reeve"
 local slots = require "bench_slots"
 
-local given = { batch = "1", payload = "200", concurrency = "1", ["delay-ms"] = "0",
+local given = { batch = "1", payload = "200", concurrency = "1", processes = "1", ["delay-ms"] = "0",
   ["spread-ms"] = "0", rate = "0" }
 for i = 2, #arg, 2 do given[arg[i]:sub(3)] = assert(arg[i + 1], arg[i] .. " lacks its value") end
 
@@ -32,7 +32,7 @@ end)
 
 local function work()
   assert(app:run {
-    concurrency = number "concurrency",
+    concurrency = number "concurrency" * number "processes", -- threads serve for both
     on_start = function()
       print "ready"
       io.stdout:flush()
