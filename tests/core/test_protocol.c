@@ -59,14 +59,19 @@ static void add_hello(stream *to, const char *server, const char *role,
     }
 }
 
-static reeve_protocol *protocol_new(const char *password, int allow_eviction) {
+static reeve_protocol *protocol_in(reeve_env *env, const char *password,
+                                   int allow_eviction) {
     reeve_protocol *protocol = NULL;
     reeve_protocol_options options = REEVE_PROTOCOL_OPTIONS_INIT;
     options.password = password;
     options.allow_eviction = allow_eviction;
     options.label = "host:1";
-    assert_int_equal(reeve_protocol_new(&protocol, NULL, &options, NULL), 0);
+    assert_int_equal(reeve_protocol_new(&protocol, env, &options, NULL), 0);
     return protocol;
+}
+
+static reeve_protocol *protocol_new(const char *password, int allow_eviction) {
+    return protocol_in(NULL, password, allow_eviction);
 }
 
 /* What it has to say, consumed. */
@@ -278,9 +283,42 @@ static void enqueue_speaks_evalsha(void **state) {
     assert_null(next(protocol));
     assert_int_equal(reeve_protocol_pending(protocol), 0);
     enqueue_one(protocol, "a");
-    feed(protocol, "*1\r\n:0\r\n:0\r\n");
+    feed(protocol, "*1\r\n:0\r\n");
     assert_int_equal(next(protocol)->enqueued[0].code, REEVE_E_EXISTS);
     reeve_protocol_free(protocol);
+}
+
+/* Whether an enqueue tells the directory of its queue; answered by reply. */
+static bool registers(reeve_protocol *protocol, const char *reply) {
+    enqueue_one(protocol, "a");
+    bool tells = strstr(said(protocol), "SADD") != NULL;
+    feed(protocol, "*0\r\n");
+    if (tells) {
+        feed(protocol, reply);
+    }
+    assert_non_null(next(protocol));
+    return tells;
+}
+
+static void directory_is_told_when_it_may_lack_a_queue(void **state) {
+    (void)state;
+    reeve_env *env = NULL;
+    reeve_env_options options = REEVE_ENV_OPTIONS_INIT;
+    options.virtual_now_at_ms = 1;
+    assert_int_equal(reeve_env_new(&env, &options, NULL), 0);
+    reeve_protocol *protocol = protocol_in(env, NULL, 0);
+    assert_true(registers(protocol, "-OOM command not allowed\r\n"));
+    assert_true(registers(protocol, ":1\r\n"));
+    assert_false(registers(protocol, ":0\r\n"));
+    assert_int_equal(reeve_env_advance(env, 4999, NULL), 0);
+    assert_false(registers(protocol, ":0\r\n"));
+    assert_int_equal(reeve_env_advance(env, 1, NULL), 0);
+    assert_true(registers(protocol, ":0\r\n"));
+    assert_int_equal(reeve_protocol_reset(protocol, NULL), 0);
+    assert_true(registers(protocol, ":0\r\n"));
+    assert_false(registers(protocol, ":0\r\n"));
+    reeve_protocol_free(protocol);
+    reeve_env_free(env);
 }
 
 static void noscript_is_answered_in_full_once(void **state) {
@@ -298,7 +336,7 @@ static void noscript_is_answered_in_full_once(void **state) {
     assert_int_equal(next(protocol)->code, 0);
     enqueue_one(protocol, "b");
     said(protocol);
-    feed(protocol, "-NOSCRIPT x\r\n:0\r\n");
+    feed(protocol, "-NOSCRIPT x\r\n");
     said(protocol);
     feed(protocol, "-NOSCRIPT x\r\n");
     assert_int_equal(next(protocol)->code, REEVE_E_SERVER);
@@ -492,6 +530,7 @@ int main(void) {
         cmocka_unit_test(hello_refuses_what_loses_tasks),
         cmocka_unit_test(hello_says_why_it_was_refused),
         cmocka_unit_test(enqueue_speaks_evalsha),
+        cmocka_unit_test(directory_is_told_when_it_may_lack_a_queue),
         cmocka_unit_test(noscript_is_answered_in_full_once),
         cmocka_unit_test(answers_may_be_cut_anywhere),
         cmocka_unit_test(error_replies_have_classes),

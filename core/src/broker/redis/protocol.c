@@ -67,6 +67,7 @@ reeve_rc reeve_protocol_new(reeve_protocol **out, reeve_env *env,
     }
     protocol->env = reeve__env_ref(env);
     protocol->last = &protocol->first;
+    reeve__buf_init(&protocol->known, protocol->env);
     rc = copy_strings(protocol, &loaded, err);
     if (rc == REEVE_OK) {
         rc = reeve__engine_init(&protocol->engine, env,
@@ -117,6 +118,7 @@ void reeve_protocol_free(reeve_protocol *protocol) {
     jobs_free(protocol);
     job_destroy(env, protocol->spare);
     reeve__engine_dispose(&protocol->engine);
+    reeve__buf_dispose(&protocol->known);
     char *password = protocol->strings[STRING_PASSWORD];
     if (password) {
         memset(password, 0, strlen(password));
@@ -130,6 +132,7 @@ void reeve_protocol_free(reeve_protocol *protocol) {
 
 reeve_rc reeve_protocol_reset(reeve_protocol *protocol, reeve_error *err) {
     jobs_free(protocol);
+    reeve__buf_clear(&protocol->known); /* the next server may be another */
     return reeve__engine_reset(&protocol->engine, err);
 }
 

@@ -28,7 +28,7 @@ typedef struct reeve__job {
         reeve__op_reclaim reclaim;
         reeve__call call;
     } op;
-    reeve__call directory; /* ENQUEUE: SADD of a new queue */
+    reeve__call directory; /* ENQUEUE: SADD of queues not known to be there */
     bool registers;
     /* ENQUEUE: both buffers stay with a spare job for the next one. */
     reeve__buf bytes; /* what the items point to */
@@ -58,6 +58,9 @@ struct reeve_protocol {
     size_t pending;
     reeve__job *taken;
     reeve__job *spare; /* memory for the next one, or NULL */
+    /* Queues that the directory has, each with a NUL; believed for a while. */
+    reeve__buf known;
+    int64_t known_until_ns;
 };
 
 /* New job, not yet in the list. Errors: NOMEM. */

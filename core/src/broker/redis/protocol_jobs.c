@@ -5,12 +5,17 @@
 #include "base/bytes.h"
 #include "broker/check.h"
 #include "broker/redis/protocol.h"
+#include "broker/redis/redis.h"
 #include "task/envelope.h"
 #include "task/id.h"
 
 #include <string.h>
 
 #define ENQUEUE_MAX ((size_t)4096)
+/* How long, and how many bytes of names, the directory is believed to have its
+ * queues: as in redis.c, somebody may empty the server. */
+#define KNOWN_FOR_MS 5000
+#define KNOWN_BYTES ((size_t)8192)
 
 /* ---- hello --------------------------------------------------------------- */
 
@@ -88,24 +93,48 @@ static void place_tasks(reeve__job *job) {
     }
 }
 
-/* SADD of the queues; the directory is small and the command cheap. */
+/* Whether item i is the first of its queue and the directory may lack that. */
+static bool is_unknown(const reeve_protocol *protocol, const reeve__job *job,
+                       size_t i) {
+    reeve_bytes queue = job->order[i]->queue;
+    return (i == 0 || !reeve__bytes_equal(queue, job->order[i - 1]->queue)) &&
+           !reeve__names_has(&protocol->known, queue);
+}
+
+/* SADD of queues, as far as an answer has not said lately that they are there. */
 static void send_directory(reeve_protocol *protocol, reeve__job *job) {
     reeve__engine *engine = &protocol->engine;
-    size_t queues = 1;
-    for (size_t i = 1; i < job->count; i++) {
-        queues +=
-            !reeve__bytes_equal(job->order[i]->queue, job->order[i - 1]->queue);
+    int64_t now_ns = reeve__mono_ns(protocol->env);
+    if (now_ns >= protocol->known_until_ns ||
+        protocol->known.size > KNOWN_BYTES) {
+        reeve__buf_clear(&protocol->known);
+        protocol->known_until_ns = reeve__by_ns(protocol->env, KNOWN_FOR_MS);
+    }
+    size_t queues = 0;
+    for (size_t i = 0; i < job->count; i++) {
+        queues += is_unknown(protocol, job, i);
+    }
+    if (queues == 0) {
+        return;
     }
     reeve__call_begin_command(&job->directory, engine, 2 + queues);
     reeve__cmd_text(&engine->out, "SADD");
     reeve__key_add_global(&engine->out, engine->prefix, "queues");
     for (size_t i = 0; i < job->count; i++) {
-        if (i == 0 || !reeve__bytes_equal(job->order[i]->queue,
-                                          job->order[i - 1]->queue)) {
+        if (is_unknown(protocol, job, i)) {
             reeve__cmd_bytes(&engine->out, job->order[i]->queue);
         }
     }
     job->registers = true;
+}
+
+/* The directory has them now. */
+static void note_directory(reeve_protocol *protocol, const reeve__job *job) {
+    for (size_t i = 0; job->registers && i < job->count; i++) {
+        if (is_unknown(protocol, job, i)) {
+            reeve__names_add(&protocol->known, job->order[i]->queue);
+        }
+    }
 }
 
 static reeve_rc take_tasks(reeve_protocol *protocol, reeve__job *job,
@@ -173,7 +202,8 @@ reeve_rc reeve_protocol_enqueue(uint64_t *out_op, reeve_protocol *protocol,
     return reeve__job_check(protocol, err);
 }
 
-static void finish_enqueue(reeve__job *job) {
+static void finish_enqueue(reeve_protocol *protocol, reeve__job *job) {
+    note_directory(protocol, job);
     for (size_t i = 0; i < job->count; i++) {
         const reeve__enqueue_item *item = &job->items[i];
         reeve_enqueue_result *result = &job->enqueued[i];
@@ -450,7 +480,7 @@ reeve_rc reeve__job_finish(reeve_protocol *protocol, reeve__job *job,
     if (op->rc == REEVE_OK) {
         switch (job->kind) {
         case REEVE_PROTOCOL_ENQUEUE:
-            finish_enqueue(job);
+            finish_enqueue(protocol, job);
             break;
         case REEVE_PROTOCOL_TURN:
             rc = finish_turn(job, err);
