@@ -73,6 +73,7 @@ ITEMS: dict[str, Item] = {
     "changed": Item(order.changed, 10000, 2000),
     "delayed": Item(_delayed, 10000, 500),
     "latency": Item(punctual.latency, 2000, 100),
+    "wakeup": Item(punctual.wakeup, 2000, 100),
     "forks": Item(sharing.forks, 2000, 200),
     "threads": Item(sharing.threads, 20000, 2000),
     "strangers": Item(_strangers, 1, 1, REDIS),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -77,6 +79,30 @@ def delayed(stage: Stage, tasks: int, scheduled: int) -> None:
             for offset in HOUR_OFF:
                 name = f"redis: clocks of producer and worker {offset}"
                 _delayed(stage, url, name, tasks // 5, span_ms, _fake_clock(offset))
+
+
+def _wakeups(stage: Stage, where: str, samples: int) -> list[float]:
+    program = str(stage.build / "programs" / "check_wakeup")
+    command = [*(["setarch", "-R"] if stage.sanitizer else []), program, where, str(samples)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError(f"check_wakeup: {done.stderr[-800:]}")
+    spans: list[float] = json.loads(done.stdout)
+    return spans
+
+
+def wakeup(stage: Stage, samples: int) -> None:
+    """The wake-up alone: from before the ring until the other process's wait is over. The floor is
+    a bare datagram between two processes."""
+    with stage.store() as url:
+        spans = _wakeups(stage, url, samples)
+        stage.check(
+            f"{stage.broker}: each ring ended a wait",
+            len(spans) == samples,
+            samples=samples,
+            wake_us=spread(spans, 1),
+            floor_us=spread(_wakeups(stage, "floor", samples), 1),
+        )
 
 
 # --- idle workers -----------------------------------------------------------------------------
