@@ -16,6 +16,7 @@
 #include "core/prng.h"
 #include "core/worker_bench.h"
 #include "policy/prefetch.h"
+#include "runtime/worker.h"
 
 #define MS REEVE__MS_NS
 
@@ -237,6 +238,25 @@ static void fast_handlers_find_the_next_at_once(void **state) {
     assert_null(next_delivery(&b));
     complete(&b, second, outcome_of(REEVE_OUTCOME_DONE));
     complete(&b, third, outcome_of(REEVE_OUTCOME_DONE));
+    close_bench(&b);
+}
+
+/* The fetcher went to sleep with enough held: whoever takes what makes it too
+ * little wakes it, or the worker would wait for its outcomes to be due. */
+static void taking_the_half_wakes_the_fetcher(void **state) {
+    (void)state;
+    bench b = open_holding(2);
+    size_t half = b.worker->prefetch.hold / 2;
+    assert_true(b.worker->ready.count > half + 2);
+    bool woken = false;
+    while (!woken) {
+        b.worker->fetch_waits = true; /* asleep, and knows of enough */
+        b.worker->fetch_low = false;
+        reeve_delivery *dlv = next_delivery(&b);
+        woken = !b.worker->fetch_waits;
+        assert_int_equal(woken, b.worker->ready.count <= half);
+        complete(&b, dlv, outcome_of(REEVE_OUTCOME_DONE));
+    }
     close_bench(&b);
 }
 
@@ -518,6 +538,7 @@ int main(void) {
         cmocka_unit_test(suspects_keep_it_from_holding),
         cmocka_unit_test(any_trace_keeps_the_bounds),
         cmocka_unit_test(fast_handlers_find_the_next_at_once),
+        cmocka_unit_test(taking_the_half_wakes_the_fetcher),
         cmocka_unit_test(never_more_than_its_option),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(slow_handlers_hold_nothing),

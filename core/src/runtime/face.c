@@ -160,12 +160,10 @@ static reeve_rc outcome_or_fatal(reeve_outcome *out, const reeve_outcome *given,
 }
 
 /* Whether the fetcher has a reason to wake before its time: the outbox is new
- * or ripe, there is room again, or it drains. */
-static bool wants_fetch(const reeve_worker *worker, bool was_low,
-                        size_t added) {
+ * or ripe, or it drains. */
+static bool wants_fetch(const reeve_worker *worker, size_t added) {
     return worker->outbox.count <= added ||
            worker->outbox.count >= worker->settle_count ||
-           (!was_low && reeve__held_is_low(worker)) ||
            worker->phase != REEVE__PHASE_RUN;
 }
 
@@ -225,11 +223,11 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
         rc = seal_chunk(sealed, worker, items + at, size, first ? NULL : err);
         first = first ? first : rc;
         reeve__lock(&worker->mutex);
-        bool was_low = reeve__held_is_low(worker);
         for (size_t i = 0; i < size; i++)
             give_back(worker, items[at + i].delivery, &sealed[i]);
-        if (wants_fetch(worker, was_low, size))
+        if (wants_fetch(worker, size))
             reeve__fetch_ring(worker);
+        reeve__held_tell(worker);
         if (!worker->handler_count) /* an executor looks for itself */
             reeve__held_wake(worker);
         reeve__worker_unlock(worker);

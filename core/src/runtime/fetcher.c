@@ -264,6 +264,7 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
     if (!planned && !ripe) {
         *out_by_ns = look_again_by(worker, now_ns);
         worker->fetch_waits = true;
+        worker->fetch_low = low;
         reeve__worker_unlock(worker);
         return low ? REEVE__FETCH_WAIT_BELL : REEVE__FETCH_WAIT_WAKE;
     }

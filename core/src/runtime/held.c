@@ -40,7 +40,13 @@ reeve_delivery *reeve__held_start(reeve_worker *worker) {
         return NULL;
     reeve_delivery *dlv = reeve__list_pop(&worker->ready);
     reeve__hand_out(worker, dlv);
+    reeve__held_tell(worker);
     return dlv;
+}
+
+void reeve__held_tell(reeve_worker *worker) {
+    if (worker->fetch_waits && !worker->fetch_low && reeve__held_is_low(worker))
+        reeve__fetch_ring(worker);
 }
 
 void reeve__held_wake(reeve_worker *worker) {

@@ -177,6 +177,7 @@ struct reeve_worker {
     int threads_running;
     bool quiet;
     bool fetch_waits; /* the fetcher sleeps: ring to be heard */
+    bool fetch_low;   /* and knows that there is room */
     bool events_rung;
     bool poller_due;  /* to be woken by reeve__worker_unlock */
     bool fetcher_due; /* likewise */
@@ -282,6 +283,8 @@ void reeve__held_count(reeve_worker *worker, const reeve_delivery *dlv,
 bool reeve__held_may_start(const reeve_worker *worker);
 /* That delivery, handed out; NULL when there is none. */
 reeve_delivery *reeve__held_start(reeve_worker *worker);
+/* Wakes the fetcher when it has become low since that went to sleep. */
+void reeve__held_tell(reeve_worker *worker);
 /* Wakes who may start what may start now. */
 void reeve__held_wake(reeve_worker *worker);
 /* Gives back the newest count of those ready. */
