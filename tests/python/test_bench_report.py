@@ -257,3 +257,9 @@ def test_what_is_not_records_is_named(bench: Bench) -> None:
     done = bench.run("--json", str(broken))
     assert done.returncode == 1
     assert "broken.json: not records" in done.stderr
+
+
+def test_missing_records_say_how_to_make_them(bench: Bench) -> None:
+    done = bench.run("--json", str(bench.folder / "absent.json"))
+    assert done.returncode == 1
+    assert "No such file or directory: `make bench BENCH=--record`" in done.stderr

@@ -137,7 +137,11 @@ def load(paths: Iterable[Path]) -> Data:
             found = json.loads(path.read_text())
             heads.append(found.get("head", {}))
             records += [record_of(record) for record in found["records"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise DataError(
+                f"{path}: {error.strerror}: `make bench BENCH=--record` makes docs/benchmarks.json"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not records: {error!r}") from error
     if not records:
         raise DataError("no records")
