@@ -189,6 +189,18 @@ def test_early_starts_are_no_punctuality(bench: Bench) -> None:
     assert line_of(page, "lateness with")[2:4] == ["2.00 ms", "30.0 ms, RQ"]
 
 
+def test_a_peer_with_async_handlers_only_is_a_peer(bench: Bench) -> None:
+    for system, row, cost in (
+        ("reeve-c", "noop", 2.0),
+        ("asynq", "noop", 30.0),
+        ("arq", "anoop", 9),
+    ):
+        bench.add("enqueue", "redis_cpu", system, 1.0, batch=100, **OFF)
+        bench.add(row, "redis_cpu", system, float(cost), concurrency=100, **OFF)
+    cells = line_of(bench.page(), "Redis CPU, enqueue to settled, batched")
+    assert cells[2:4] == ["3.00 µs/task", "10.0 µs/task, arq"]
+
+
 def test_sqlite_counts_both_ways_of_a_task(bench: Bench) -> None:
     """100,000 in and 25,000 out a second are 20,000 through."""
     for what, rate in (

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reporting.aims import (
-    ACTIVE,
-    BACKLOG,
-    BYTES,
-    FLAT,
-    MANY,
-    ONE,
-    WORK,
-    Figure,
-    Measure,
-    most_of,
-    pick,
-)
+from reporting.aims import ACTIVE, ANY_RATE, BACKLOG, BYTES, FLAT, MANY, ONE, WORK, Measure, pick
 from reporting.curves import Curve, curves
 from reporting.data import LIMIT, NAMES, OURS, Data, Record, number
 from reporting.svg import Bar, bars, parted, spans
@@ -187,12 +175,6 @@ def depth_curves(data: Data, row: str, title: str, axis: str) -> list[Chart]:
     return [Chart(row, title, subtitle, curves(title, subtitle, axis, found))]
 
 
-def noop_rate(data: Data, system: str) -> Figure | None:
-    """A plain handler or an async one, whichever the system runs faster."""
-    sync = [pick("noop", "rate", point) for point in WORK]
-    return most_of(*sync, pick("anoop", "rate"))(data, system)
-
-
 def all_charts(data: Data) -> list[Chart]:
     return [
         *bar_chart(data, "enqueue-one", "Enqueue, one a call", "tasks/s, more is better",
@@ -200,7 +182,7 @@ def all_charts(data: Data) -> list[Chart]:
         *bar_chart(data, "enqueue-many", "Enqueue, 100 a call", "tasks/s, more is better",
                    "enqueue", pick("enqueue", "rate", MANY), more=True),
         *bar_chart(data, "noop", "No-op tasks, one worker process", "tasks/s, more is better",
-                   "noop", noop_rate, more=True),
+                   "noop", ANY_RATE, more=True),
         *cpu_chart(data),
         *span_chart(data, "latency", "Start latency on an idle worker", "latency", {}),
         *span_chart(data, "lateness", "Lateness of delayed tasks", "lateness", {"scheduled": 0}),
