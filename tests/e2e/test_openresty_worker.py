@@ -414,3 +414,72 @@ def test_reloads_under_load(tmp_path: Path, redis: RedisServer, app: App) -> Non
         assert "LEASE_LOST" not in log
         assert "took over" not in log
         assert log.count("(SIGHUP) received") == RELOADS
+
+
+# --- what an operator says -----------------------------------------------------
+
+
+def listens(redis: RedisServer) -> bool:
+    """Whether the worker has subscribed to its control messages."""
+    return "sub=2" in redis.command("CLIENT", "LIST", "TYPE", "pubsub")
+
+
+def test_quiet_and_resume(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """A worker that was told so claims nothing, until it is told otherwise."""
+    with nginx_of(tmp_path, redis.url) as nginx:
+        until(lambda: listens(redis))
+        worker_id = app.inspect.workers()[0].id
+        app.inspect.quiet("somebody-else")
+        assert finished(app, send(app, "fine", {"n": 1})).state == "completed"
+        app.inspect.quiet(worker_id)
+        until(lambda: json.loads(nginx.get("/status")[1])["quiet"])
+        job = send(app, "fine", {"n": 2})
+        until(lambda: app.inspect.workers()[0].quiet)  # its next beat: time to claim there was
+        assert app.job(job, "default").info().state == "pending"
+        app.inspect.quiet(worker_id, False)
+        assert finished(app, job).state == "completed"
+        until(lambda: not app.inspect.workers()[0].quiet)
+        assert nginx.stop(signal.SIGQUIT) < 10
+
+
+def test_quiet_is_heard_after_a_lost_connection(
+    tmp_path: Path, redis: RedisServer, app: App
+) -> None:
+    with nginx_of(tmp_path, redis.url):
+        until(lambda: listens(redis))
+        redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+        until(lambda: listens(redis))
+        app.inspect.quiet()
+        until(lambda: app.inspect.workers()[0].quiet)
+
+
+def test_central_weights(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Weights that are set while it runs, and taken back."""
+    with nginx_of(tmp_path, redis.url, queues="{ a = 6, b = 1 }"):
+        until(lambda: listens(redis) and app.inspect.workers())
+        assert app.inspect.workers()[0].queues == "a=6,b=1"
+        app.inspect.set_weight("b", 40)
+        app.inspect.set_weight("elsewhere", 3)
+        until(lambda: app.inspect.workers()[0].queues == "a=6,b=40")
+        assert finished(app, send(app, "fine", {"n": 1}, queue="b"), "b").state == "completed"
+        app.inspect.set_weight("b", 0)
+        until(lambda: app.inspect.workers()[0].queues == "a=6,b=1")
+
+
+def test_weights_set_before(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    app.inspect.set_weight("a", 9)
+    with nginx_of(tmp_path, redis.url, queues="{ a = 6, b = 1 }"):
+        until(lambda: any(w.queues == "a=9,b=1" for w in app.inspect.workers()))
+
+
+def test_dead_beats_are_swept(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """An entry of a worker that was not heard of for an hour goes, a younger one stays."""
+    now_ms = int(time.time() * 1000)
+    for name, age_ms in (("old", 3_700_000), ("young", 3_400_000)):
+        beat = f"1\n{now_ms - age_ms}\n{now_ms - age_ms}\n1\n0\n0\n0\n0\nhost\nq=1"
+        redis.command("HSET", "reeve:workers", name, beat)
+    redis.command("HSET", "reeve:workers", "broken", "no beat")
+    with nginx_of(tmp_path, redis.url):
+        until(lambda: not redis.command("HEXISTS", "reeve:workers", "old").endswith("1"))
+        until(lambda: not redis.command("HEXISTS", "reeve:workers", "broken").endswith("1"))
+        assert "young" in [info.id for info in app.inspect.workers()]

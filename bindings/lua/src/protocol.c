@@ -328,6 +328,7 @@ static int beat(lua_State *L) {
         .active = (int32_t)field_int(L, "active"),
         .done = field_int(L, "done"),
         .failed = field_int(L, "failed"),
+        .quiet = (int32_t)field_int(L, "quiet"),
         .queues = field_bytes(L, "queues"),
     };
     uint64_t op = 0;

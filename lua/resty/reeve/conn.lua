@@ -186,6 +186,73 @@ function _M:call(op, message, code)
     return result
 end
 
+-- ---- single commands, where the protocol object has no operation --------------
+
+-- Sends one command; true, or nil, message, code.
+function _M:say(...)
+    local out = { "*" .. select("#", ...) .. "\r\n" }
+    for i = 1, select("#", ...) do
+        local word = select(i, ...)
+        out[i + 1] = "$" .. #word .. "\r\n" .. word .. "\r\n"
+    end
+    local sent, err = self.sock:send(out)
+    if not sent then
+        return fail(self.config, err)
+    end
+    return true
+end
+
+local function read_reply(self, depth)
+    local sock = self.sock
+    local line, err = sock:receive("*l")
+    if not line then
+        return fail(self.config, err)
+    end
+    local kind, rest = line:sub(1, 1), line:sub(2)
+    local count = tonumber(rest)
+    if kind == "+" or kind == ":" then
+        return rest
+    elseif kind == "-" then
+        return nil, "redis at " .. self.config.label .. ": " .. rest, "server"
+    elseif kind == "$" and count == -1 then
+        return false
+    elseif kind == "$" and count then
+        local text
+        text, err = sock:receive(count + 2)
+        if not text then
+            return fail(self.config, err)
+        end
+        return text:sub(1, count)
+    elseif kind ~= "*" or not count or depth > 1 then
+        return nil, "redis at " .. self.config.label .. " answers in an unknown "
+            .. "way: " .. line, "network"
+    end
+    local list = {}
+    for i = 1, count do
+        local value, code
+        value, err, code = read_reply(self, depth + 1)
+        if value == nil then
+            return nil, err, code
+        end
+        list[i] = value
+    end
+    return list
+end
+
+-- The next reply: text, false for none, or a list; nil, message, code.
+function _M:reply()
+    return read_reply(self, 0)
+end
+
+-- One command and its reply; nothing else may be under way.
+function _M:command(...)
+    local good, err, code = self:say(...)
+    if not good then
+        return nil, err, code
+    end
+    return self:reply()
+end
+
 -- From now on reads and writes end by this point of ngx.now().
 function _M:set_by(by)
     local span_ms = left_ms(by)

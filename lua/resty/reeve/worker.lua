@@ -15,6 +15,7 @@ local fetcher = require "resty.reeve.worker.fetcher"
 local runner = require "resty.reeve.worker.runner"
 local ticker = require "resty.reeve.worker.ticker"
 local bell = require "resty.reeve.worker.bell"
+local control = require "resty.reeve.worker.control"
 
 local log, ERR = ngx.log, ngx.ERR
 local exiting = ngx.worker.exiting
@@ -156,11 +157,21 @@ local function leave_bell(state, thread)
     end
 end
 
+local function leave_control(state, thread)
+    kill(thread)
+    if state.control_conn then
+        pcall(state.control_conn.close, state.control_conn)
+        state.control_conn = nil
+    end
+end
+
 local function run(state)
     local bell_thread = spawn(bell.main, state)
+    local control_thread = spawn(control.main, state)
     local tick_thread = spawn(ticker.main, state)
-    state.close_bell = function()
+    state.stop_listening = function()
         leave_bell(state, bell_thread)
+        leave_control(state, control_thread)
     end
     spawn_runners(state)
     fetcher.main(state)
@@ -261,6 +272,7 @@ function _M.status()
         unstored = state.outbox_count,
         done = state.done,
         failed = state.failed,
+        quiet = state.quiet,
         closing = state:must_close(),
     }
 end

@@ -170,8 +170,8 @@ local function put_all_back(state, parts)
     end
 end
 
--- One round trip; false when it failed.
-local function turn(state, quotas, is_planned)
+-- One round trip; false when it failed. picker: whose plan the quotas are.
+local function turn(state, quotas, picker)
     local conn, err, code = connection(state)
     if not conn then
         hold_off(state, err, code)
@@ -206,8 +206,8 @@ local function turn(state, quotas, is_planned)
         hold_off(state, failed.message, failed.code)
         return false
     end
-    if is_planned then
-        state.picker:book(taken)
+    if picker then
+        picker:book(taken)
     end
     state.failures = 0
     return true
@@ -323,7 +323,7 @@ end
 local function begin_to_close(state)
     state.closing = true
     state.grace_by = conn_of.now() + state.options.grace / 1000
-    state.close_bell()
+    state.stop_listening()
     state:hand_back()
 end
 
@@ -355,10 +355,10 @@ local function step(state, quotas)
     if state.orphans_due then
         return_orphans(state)
     end
-    local slots = state.closing and 0 or state:free_slots()
+    local slots, picker = state:free_slots(), state.picker
     local sum = 0
     if slots > 0 then
-        sum = state.picker:plan(slots, quotas)
+        sum = picker:plan(slots, quotas)
     end
     if sum == 0 then
         for i = 1, #state.names do
@@ -366,7 +366,7 @@ local function step(state, quotas)
         end
     end
     if sum > 0 or state.outbox_count > 0 or state.rung then
-        turn(state, quotas, sum > 0)
+        turn(state, quotas, sum > 0 and picker)
         return true
     end
     state.idle = slots > 0

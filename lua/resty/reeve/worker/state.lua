@@ -25,6 +25,7 @@ function _M.new(config, options)
         names = names,
         index_of = {},
         picker = picker,
+        weights = weights,
         concurrency = options.concurrency,
         lease_ms = floor(options.lease),
         ready = {}, -- claimed, not started: entries first … last
@@ -37,6 +38,7 @@ function _M.new(config, options)
         offset_ms = 0, -- server's clock less ours
         rung = nil, -- index of a queue whose ring we hold
         closing = false,
+        quiet = false, -- an operator wants that nothing is claimed
         closed = false,
         wear = 0, -- connections and killed threads of this timer
         done = 0,
@@ -46,6 +48,7 @@ function _M.new(config, options)
         bell_wake = semaphore.new(0),
         ready_wake = semaphore.new(0),
         woken = {},
+        role_at = {}, -- role of the ticker → ngx.now() of its next run
         promote_at = {}, -- queue index → ngx.now() of the next promote
     }
     for i = 1, #names do
@@ -69,6 +72,24 @@ function _M:wait(name, seconds)
     self.woken[name] = false
 end
 
+-- The weights of the queues from now on. What is under way was planned by the
+-- old ones.
+function _M:set_weights(weights)
+    local same = true
+    for i = 1, #self.names do
+        same = same and weights[i] == self.weights[i]
+    end
+    if same then
+        return
+    end
+    local picker, err = core.picker(weights, self.options.order)
+    if not picker then
+        return ngx.log(ngx.WARN, "reeve: weights of queues: ", err)
+    end
+    self.picker, self.weights = picker, weights
+    self:wake("main_wake")
+end
+
 -- Whether nothing new may begin: nginx wants to leave, or this timer is worn.
 function _M:must_close()
     return self.closing or exiting()
@@ -87,7 +108,11 @@ function _M:note_time(protocol)
     end
 end
 
+-- How many more tasks it may claim.
 function _M:free_slots()
+    if self.closing or self.quiet then
+        return 0
+    end
     local free = self.concurrency - self.live_count
     return free > 0 and free or 0
 end

@@ -11,6 +11,8 @@ local PROMOTE_MAX, PROMOTE_EVERY = 500, 0.5
 local RECLAIM_MAX = 500
 local SWEEP_MAX, SWEEP_EVERY = 500, 5
 local BEAT_EVERY = 2
+local WEIGHTS_EVERY = 30 -- should a message about them be lost
+local DEAD_EVERY, DEAD_AFTER_MS = 60, 3600000 -- the core's bound for a beat
 local FAIL_PAUSE = 0.25
 local AGAIN_AFTER = 0.001 -- our estimate of the server's clock may be early
 
@@ -173,12 +175,57 @@ local function sweep(state, conn, now)
     return now + again
 end
 
+-- ---- what all workers share ---------------------------------------------------
+
+-- Weights that an operator has set; a queue without one has the worker's own.
+local function read_weights(state, conn, now)
+    local reply, err, code = conn:command("HGETALL",
+        state.config.given.prefix .. ":weights")
+    if not reply then
+        return nil, err, code
+    end
+    local weights = {}
+    for i = 1, #state.names do
+        weights[i] = state.options.weights[i]
+    end
+    for i = 1, #reply, 2 do
+        local index = state.index_of[reply[i]]
+        if index then
+            weights[index] = tonumber(reply[i + 1])
+        end
+    end
+    state:set_weights(weights)
+    return now + WEIGHTS_EVERY
+end
+
+-- Entries of workers that have not been heard of for an hour. A beat is lines,
+-- the third of them when it was.
+local function sweep_beats(state, conn, now)
+    local key = state.config.given.prefix .. ":workers"
+    local reply, err, code = conn:command("HGETALL", key)
+    if not reply then
+        return nil, err, code
+    end
+    local oldest = state:server_ms() - DEAD_AFTER_MS
+    for i = 1, #reply, 2 do
+        local beat_at = tonumber(reply[i + 1]:match("^%d+\n%d+\n(%d+)\n"))
+        if not beat_at or beat_at <= oldest then
+            local good
+            good, err, code = conn:command("HDEL", key, reply[i])
+            if not good then
+                return nil, err, code
+            end
+        end
+    end
+    return now + DEAD_EVERY
+end
+
 -- ---- the worker itself ---------------------------------------------------------
 
 local function info_of(state)
     local queues = {}
     for i, name in ipairs(state.names) do
-        queues[i] = name .. "=" .. state.options.weights[i]
+        queues[i] = name .. "=" .. state.weights[i]
     end
     return {
         id = state.id,
@@ -189,6 +236,7 @@ local function info_of(state)
         active = state.live_count,
         done = state.done,
         failed = state.failed,
+        quiet = state.quiet and 1 or 0,
         queues = table.concat(queues, ","),
     }
 end
@@ -211,6 +259,8 @@ local roles = {
     { "reclaim", reclaim },
     { "sweep", sweep },
     { "beat", beat },
+    { "weights", read_weights },
+    { "dead beats", sweep_beats },
 }
 
 -- A role that only looks at what it is told runs each time.
@@ -252,7 +302,6 @@ end
 function _M.main(state)
     local conn
     state.host = host_name()
-    state.role_at = {}
     while not state.closed do
         local at, err, code
         if not conn then
