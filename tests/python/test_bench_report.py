@@ -214,7 +214,12 @@ def test_sqlite_counts_both_ways_of_a_task(bench: Bench) -> None:
 
 
 def test_pictures_are_whole(bench: Bench) -> None:
-    for system, factor in (("reeve", 1.0), ("asynq", 40.0), ("rq", 4000.0)):
+    for system, factor in (
+        ("reeve", 1.0),
+        ("asynq", 40.0),
+        ("rq", 4000.0),
+        ("limit", 0.1),
+    ):
         bench.add("noop", "worker_cpu", system, 9 * factor, concurrency=10, **OFF)
         bench.add("noop", "redis_cpu", system, 3 * factor, concurrency=10, **OFF)
         bench.add("lateness", "p50", system, -400.0, scheduled=0)
@@ -233,6 +238,12 @@ def test_pictures_are_whole(bench: Bench) -> None:
         for element in picture.iter(f"{SVG}text"):
             assert 0 < float(element.attrib["x"]) < width
             assert 0 < float(element.attrib["y"]) < height
+        style = picture.findtext(f"{SVG}style") or ""
+        light, dark = style.split("@media (prefers-color-scheme: dark)")
+        used = {kind for e in picture.iter() for kind in e.attrib.get("class", "").split()}
+        assert used <= set(re.findall(r"[.]([a-z]+\d?)\b", light))
+        assert "#ffffff" in light
+        assert "#ffffff" not in dark
     assert "360 + 120" in texts(pictures["cpu"])
     assert "−400 / 80.0" in texts(pictures["lateness"])
 

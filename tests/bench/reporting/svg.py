@@ -25,7 +25,7 @@ STYLE = """
   .ours2 { fill: #80bfff; }
   .peer { fill: #8c959f; }
   .peer2 { fill: #d0d7de; }
-  .limit { fill: none; stroke: #8c959f; stroke-width: 1.5; stroke-dasharray: 4 3; }
+  .limit, .limit2 { fill: none; stroke: #8c959f; stroke-width: 1.5; stroke-dasharray: 4 3; }
   .aim { stroke: #bc4c00; stroke-width: 1.5; stroke-dasharray: 5 3; }
   .line { fill: none; stroke-width: 2; }
   .l0 { stroke: #0969da; } .l1 { stroke: #8250df; } .l2 { stroke: #1a7f37; }
@@ -47,7 +47,7 @@ STYLE = """
     .ours2 { fill: #1f4f8f; }
     .peer { fill: #7d8590; }
     .peer2 { fill: #3d444d; }
-    .limit { stroke: #7d8590; }
+    .limit, .limit2 { stroke: #7d8590; }
     .aim { stroke: #f0883e; }
     .l0 { stroke: #4493f8; } .l1 { stroke: #ab7df8; } .l2 { stroke: #3fb950; }
     .l3 { stroke: #f0883e; } .l4 { stroke: #9198a1; } .l5 { stroke: #f778ba; }
@@ -55,8 +55,8 @@ STYLE = """
     .d3 { fill: #f0883e; } .d4 { fill: #9198a1; } .d5 { fill: #f778ba; }
     text { fill: #e6edf3; }
     .soft { fill: #9198a1; }
-    .figure { paint-order: stroke; stroke: #ffffff; stroke-width: 4; stroke-linejoin: round; }
-  .break { stroke: #0d1117; }
+    .figure { stroke: #0d1117; }
+    .break { stroke: #0d1117; }
   }
 """
 
