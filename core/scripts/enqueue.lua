@@ -6,35 +6,32 @@
 -- Returns the indices (from 0) of the tasks whose id is taken; those are not
 -- stored, the others are.
 -- Moves: nothing → pending.
-local call = redis.call
-local tasks, count = KEYS[1], #ARGV
+local call, try, ARGV = redis.call, redis.pcall, ARGV
+local tasks, pending, bell, count = KEYS[1], KEYS[2], KEYS[3], #ARGV
 if count == 0 or count > 1024 or count % 2 ~= 0 then
     return redis.error_reply('ERR enqueue: bad number of arguments')
 end
--- Refuses keys of another type before anything is written.
-call('LLEN', KEYS[2])
-local silent = call('LLEN', KEYS[3]) == 0
-local ids, taken = {}, {}
-local clean = count > 2
-if clean then
-    local seen = {}
+local silent = call('LLEN', bell) == 0
+local ids, taken, clean = {}, {}, false
+if count > 2 then
+    local n = 0
+    clean = true
     for i = 1, count, 2 do
-        local id = ARGV[i]
-        ids[#ids + 1] = id
-        if seen[id] then clean = false end
-        seen[id] = true
+        n = n + 1
+        ids[n] = ARGV[i]
     end
-end
-if clean then
     -- Of ids that are new, as nearly all are, this brings no bodies.
     local bodies = call('HMGET', tasks, unpack(ids))
-    for i = 1, #ids do
+    for i = 1, n do
         if bodies[i] then clean = false end
     end
+    if clean and call('HSET', tasks, unpack(ARGV)) < n then
+        -- An id was named twice: its first task must win.
+        call('HDEL', tasks, unpack(ids))
+        clean = false
+    end
 end
-if clean then
-    call('HSET', tasks, unpack(ARGV))
-else
+if not clean then
     ids = {}
     for i = 1, count, 2 do
         if call('HSETNX', tasks, ARGV[i], ARGV[i + 1]) == 1 then
@@ -45,7 +42,12 @@ else
     end
 end
 if #ids > 0 then
-    call('RPUSH', KEYS[2], unpack(ids))
-    if silent then call('RPUSH', KEYS[3], 1) end
+    local length = try('RPUSH', pending, unpack(ids))
+    if type(length) == 'table' then
+        -- A key of another type: nothing stays stored.
+        call('HDEL', tasks, unpack(ids))
+        return length
+    end
+    if silent then call('RPUSH', bell, 1) end
 end
 return taken

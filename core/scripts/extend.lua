@@ -3,7 +3,7 @@
 -- others keep theirs and lapse together at the latest end any of them was
 -- granted.
 --
--- KEYS 1 active, 2 leases, 3 claims
+-- KEYS 1 active, 2 leases
 -- ARGV 1 lease_ms; then for each token: token, number of ids, ids (at most 4000
 --      arguments)
 -- Returns server time, then the indices (from 0, over all tokens) of the ids
@@ -16,15 +16,15 @@ local lease_ms = tonumber(ARGV[1])
 if not lease_ms or #ARGV > 4000 then
     return redis.error_reply('ERR extend: bad arguments')
 end
+redis.call('HLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
-redis.call('HLEN', KEYS[3])
 pass_when_full(KEYS[2])
 local now = now_ms()
 local out, base = { now }, 0
 
 -- Sorts the live tasks of one lease into named and others.
 local function sort_out(member, token, named, mine, others)
-    local text = redis.call('HGET', KEYS[3], member)
+    local text = redis.call('HGET', KEYS[1], '~' .. member)
     if not text then return end
     local worker, _, ids, priorities = claim_read(text)
     local held = #ids > 0 and redis.call('HMGET', KEYS[1], unpack(ids)) or {}
@@ -44,7 +44,7 @@ local function sort_out(member, token, named, mine, others)
 end
 
 local function store(member, lease, ms, ends)
-    redis.call('HSET', KEYS[3], member, claim_text(lease.worker,
+    redis.call('HSET', KEYS[1], '~' .. member, claim_text(lease.worker,
         string.format('%.0f', ms), lease.ids, lease.priorities))
     redis.call('ZADD', KEYS[2], ends, member)
 end
@@ -65,7 +65,7 @@ local function extend(token, named, ids)
     if #others.ids == 0 then
         store(token, mine, lease_ms, now + lease_ms)
         redis.call('ZREM', KEYS[2], token .. '+')
-        redis.call('HDEL', KEYS[3], token .. '+')
+        redis.call('HDEL', KEYS[1], '~' .. token .. '+')
     else
         store(token, others, lease_ms, others.ends)
         store(token .. '+', mine, lease_ms, now + lease_ms)

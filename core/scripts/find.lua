@@ -1,7 +1,7 @@
 -- One task, wherever it is.
 --
 -- KEYS 1 tasks, 2 ranked, 3 scheduled, 4 active, 5 retry, 6 completed,
---      7 archived, 8 claims, 9 results
+--      7 archived, 8 results
 -- ARGV 1 id
 -- Returns nothing, or server time, state, body, score (as list returns it),
 --      token, worker, lease_ms, result (false = none).
@@ -22,7 +22,7 @@ if state == 3 then
     score = 5
     for _, member in ipairs({ token, token .. '+' }) do
         local holder, ms, ids, priorities =
-            claim_read(redis.call('HGET', KEYS[8], member))
+            claim_read(redis.call('HGET', k.active, '~' .. member))
         for i, name in ipairs(ids) do
             if name == id then
                 worker, lease_ms, score = holder, ms, priorities[i]
@@ -32,7 +32,7 @@ if state == 3 then
 elseif state == 2 then
     score = score and rank_priority(tonumber(score)) or 5
 elseif state == 8 then
-    result = redis.call('HGET', KEYS[9], id)
+    result = redis.call('HGET', KEYS[8], id)
 end
 return { now_ms(), state, redis.call('HGET', k.tasks, id), score, token,
     worker, lease_ms, result }

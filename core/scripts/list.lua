@@ -2,7 +2,7 @@
 -- the time they expire.
 --
 -- KEYS 1 tasks, 2 pending, 3 ranked, 4 scheduled, 5 meta, 6 dead, 7 active,
---      8 retry, 9 completed, 10 archived, 11 leases, 12 claims, 13 results
+--      8 retry, 9 completed, 10 archived, 11 leases, 12 results
 -- ARGV 1 state, 2 offset, 3 at most this many (1 … 1000)
 -- Returns server time, next offset (0 = end); then 7 for each task: id, body,
 --      score (due or expiry * 10 + priority; 0 when active) or priority when
@@ -83,7 +83,7 @@ local function from_active()
     for _, member in ipairs(order) do
         local token = token_of(member)
         local worker, lease_ms, named, priorities =
-            claim_read(redis.call('HGET', KEYS[12], member))
+            claim_read(redis.call('HGET', KEYS[7], '~' .. member))
         for i, id in ipairs(named) do
             if redis.call('HGET', KEYS[7], id) == token then
                 if skip > 0 then
@@ -116,7 +116,7 @@ local out = { now_ms(), more and offset or 0 }
 if #ids > 0 then
     local bodies = redis.call('HMGET', KEYS[1], unpack(ids))
     local results = state == '8' and
-        redis.call('HMGET', KEYS[13], unpack(ids)) or {}
+        redis.call('HMGET', KEYS[12], unpack(ids)) or {}
     for i = 1, #ids do
         local n = #out
         out[n + 1], out[n + 2], out[n + 3] = ids[i], bodies[i], scores[i]

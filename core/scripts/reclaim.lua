@@ -1,7 +1,7 @@
 -- Lists active tasks whose lease has lapsed, or those of one worker. Tokens
 -- that have no live task left lose their lease: nobody else would drop it.
 --
--- KEYS 1 active, 2 leases, 3 claims
+-- KEYS 1 active, 2 leases
 -- ARGV 1 at most this many tasks (1 … 1000), 2 worker (empty = lapsed ones)
 -- Returns server time, end of the next lease (0 = none), 1 when more would have
 --      been listed; then 5 for each task: id, token, worker, lease_ms,
@@ -14,20 +14,26 @@ if not max or max < 1 or max > 1000 then
     return redis.error_reply('ERR reclaim: count must be 1 to 1000')
 end
 local now = now_ms()
-local tokens, claims
+local tokens, claims, fields = {}, {}, {}
 if ARGV[2] == '' then
     tokens = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 500)
-    claims = #tokens > 0 and redis.call('HMGET', KEYS[3], unpack(tokens)) or {}
+    for i, member in ipairs(tokens) do fields[i] = '~' .. member end
+    claims = #fields > 0 and redis.call('HMGET', KEYS[1], unpack(fields)) or {}
 else
-    local all = redis.call('HGETALL', KEYS[3])
-    local prefix = ARGV[2] .. ' '
-    tokens, claims = {}, {}
-    for i = 1, #all, 2 do
-        if string.sub(all[i + 1], 1, #prefix) == prefix then
-            tokens[#tokens + 1] = all[i]
-            claims[#claims + 1] = all[i + 1]
+    local prefix, first = ARGV[2] .. ' ', 0
+    repeat
+        local some = redis.call('ZRANGE', KEYS[2], first, first + 999)
+        for i, member in ipairs(some) do fields[i] = '~' .. member end
+        local texts = #some > 0 and
+            redis.call('HMGET', KEYS[1], unpack(fields, 1, #some)) or {}
+        for i, member in ipairs(some) do
+            if string.sub(texts[i] or '', 1, #prefix) == prefix then
+                tokens[#tokens + 1] = member
+                claims[#tokens] = texts[i]
+            end
         end
-    end
+        first = first + 1000
+    until #some < 1000
 end
 
 local out, full, gone, listed = { now, 0, 0 }, false, {}, 0
@@ -55,7 +61,8 @@ end
 for first = 1, #gone, 1000 do
     local last = math.min(first + 999, #gone)
     redis.call('ZREM', KEYS[2], unpack(gone, first, last))
-    redis.call('HDEL', KEYS[3], unpack(gone, first, last))
+    for i = first, last do gone[i] = '~' .. gone[i] end
+    redis.call('HDEL', KEYS[1], unpack(gone, first, last))
 end
 local next_ = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '(+inf',
     'WITHSCORES', 'LIMIT', 0, 1)

@@ -1,7 +1,7 @@
 -- The numbers of one queue, seen at one moment.
 --
 -- KEYS 1 pending, 2 ranked, 3 active, 4 scheduled, 5 retry, 6 completed,
---      7 archived, 8 meta, 9 tasks
+--      7 archived, 8 meta, 9 tasks, 10 leases
 -- Returns server time; counts of pending, active, scheduled, retry, completed,
 --      archived; done_total, failed_total, 1 when paused; the bodies of the
 --      tasks that are next at each priority in use: the oldest is among them.
@@ -9,12 +9,14 @@
 --@include lib/now.lua
 --@include lib/rank.lua
 local set = redis.call('HMGET', KEYS[8], 'done', 'failed', 'paused', 'dead')
-local pending = redis.call('LLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]) -
-    tonumber(set[4] or 0)
-local active = redis.call('HLEN', KEYS[3]) -
-    redis.call('HEXISTS', KEYS[3], '~')
+local ranked = redis.call('ZCARD', KEYS[2])
+local pending = redis.call('LLEN', KEYS[1]) + ranked - tonumber(set[4] or 0)
+-- Beside its tasks `active` has the claim of every lease, and both have one
+-- member of padding.
+local active = math.max(0,
+    redis.call('HLEN', KEYS[3]) - redis.call('ZCARD', KEYS[10]))
 local heads = redis.call('LRANGE', KEYS[1], 0, 0)
-for level = 0, 9 do
+for level = 0, ranked > 0 and 9 or -1 do
     local low, high = level * RANK, (level + 1) * RANK
     heads[#heads + 1] = redis.call('ZRANGEBYSCORE', KEYS[2],
         string.format('%.0f', low), string.format('(%.0f', high),

@@ -128,7 +128,7 @@ static void turn_one(reeve_protocol *protocol) {
 }
 
 static const char turn_reply[] =
-    "*11\r\n:1763600000500\r\n:1\r\n:0\r\n:7\r\n:1\r\n:2\r\n:1\r\n"
+    "*10\r\n:1763600000500\r\n:9\r\n:0\r\n:7\r\n:1\r\n:1\r\n"
     "$2\r\nx1\r\n$2\r\nx2\r\n$4\r\nB\r\n1\r\n$-1\r\n";
 
 static void check_turn(const reeve_protocol_result *result) {
@@ -400,11 +400,15 @@ static void malformed_replies_are_told(void **state) {
     static const char *const replies[] = {
         ":1\r\n",
         "*0\r\n",
-        "*6\r\n:1\r\n:0\r\n:0\r\n:0\r\n:3\r\n:0\r\n",
-        "*6\r\n:1\r\n:0\r\n:0\r\n:0\r\n:0\r\n:2\r\n",
-        "*6\r\n:1\r\n:0\r\n:0\r\n:0\r\n:-1\r\n:0\r\n",
-        "*7\r\n:1\r\n:0\r\n:0\r\n:0\r\n:1\r\n:0\r\n:9\r\n",
-        "*8\r\n:1\r\n:0\r\n:0\r\n:1\r\n:0\r\n:1\r\n:9\r\n$1\r\nx\r\n",
+        "*4\r\n:1\r\n:8\r\n:0\r\n:0\r\n",
+        "*5\r\n:1\r\n:8\r\n:0\r\n:0\r\n:-1\r\n",
+        "*5\r\n:1\r\n:8\r\n:0\r\n:0\r\n:1\r\n",
+        "*6\r\n:1\r\n:8\r\n:0\r\n:0\r\n:1\r\n:9\r\n",
+        "*8\r\n:1\r\n:8\r\n:0\r\n:0\r\n:3\r\n:0\r\n:1\r\n:1\r\n",
+        "*5\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n",
+        "*6\r\n:1\r\n:0\r\n:0\r\n:1\r\n:9\r\n$1\r\nx\r\n",
+        "*10\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n$-"
+        "1\r\n$-1\r\n$-1\r\n",
     };
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
         reeve_protocol *protocol = protocol_new(NULL, 0);

@@ -140,6 +140,17 @@ static void settle(claims *got, int32_t code) {
     assert_int_equal(got->settle.code, code);
 }
 
+static size_t reclaim(claims *got) {
+    int64_t next_at_ms;
+    reeve_error err;
+    memset(got, 0, sizeof(*got));
+    check(broker->ops->reclaim(broker, reeve_bytes_of("mail"),
+                               reeve_bytes_of(""), 9, on_row, got, &next_at_ms,
+                               &err),
+          &err);
+    return strlen(got->ids);
+}
+
 /* ---- damage -------------------------------------------------------------- */
 
 /* Plants something, sees the claim refused, takes it away. */
@@ -159,7 +170,7 @@ static void refuse_and_keep(const char *id, const char *plant,
 }
 
 static void a_refused_claim_gives_tasks_back(void **state) {
-    static const char *const keys[] = { "active",    "leases", "claims", "dead",
+    static const char *const keys[] = { "active",    "leases", "dead",
                                         "scheduled", "retry",  "pending" };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         for (int mixed = 0; mixed < 2; mixed++) {
@@ -192,6 +203,97 @@ static void a_refused_claim_gives_tasks_back(void **state) {
             open_fresh(state);
         }
     }
+}
+
+/* Who leaves work behind rings for it, and cannot; an empty queue's bell is
+ * taken down, whatever it is. */
+static void a_damaged_bell_keeps_nothing_back(void **state) {
+    (void)state;
+    claims got;
+    reeve_error err;
+    put("mail", "a", 5);
+    put("mail", "b", 5);
+    put("mail", "c", 5);
+    command("SET %bell x");
+    assert_int_equal(claim(&got, 2, &err), REEVE_E_SERVER);
+    assert_int_equal(command("HLEN %active"), 0);
+    check(claim(&got, 9, &err), &err);
+    assert_string_equal(got.ids, "a b c");
+    assert_int_equal(command("EXISTS %bell"), 0);
+}
+
+/* The list refuses the ids: their bodies do not stay. */
+static void a_refused_enqueue_leaves_no_bodies(void **state) {
+    (void)state;
+    reeve__enqueue_item items[2] = { item_of("mail", "a", 5),
+                                     item_of("mail", "b", 5) };
+    reeve_error err;
+    command("SET %pending x");
+    assert_int_equal(broker->ops->enqueue(broker, items, 1, &err),
+                     REEVE_E_SERVER);
+    assert_int_equal(broker->ops->enqueue(broker, items, 2, &err),
+                     REEVE_E_SERVER);
+    assert_int_equal(command("EXISTS %tasks %bell"), 0);
+}
+
+/* Of two tasks of one name the first is stored, in its place. */
+static void a_name_used_twice_is_taken_once(void **state) {
+    (void)state;
+    reeve__enqueue_item items[4] = { item_of("mail", "a", 5),
+                                     item_of("mail", "b", 5),
+                                     item_of("mail", "a", 5),
+                                     item_of("mail", "c", 5) };
+    claims got;
+    reeve_error err;
+    items[2].envelope = reeve_bytes_of("{}\nlonger than the other one");
+    check(broker->ops->enqueue(broker, items, 4, &err), &err);
+    assert_int_equal(items[0].code, 0);
+    assert_int_equal(items[2].code, REEVE_E_EXISTS);
+    assert_int_equal(items[3].code, 0);
+    assert_int_equal(command("HSTRLEN %tasks a"),
+                     (int64_t)items[0].envelope.size);
+    check(claim(&got, 9, &err), &err);
+    assert_string_equal(got.ids, "a b c");
+}
+
+/* What a claim leaves beside its tasks goes when it has no lease any more. */
+static void a_claim_without_a_lease_is_swept(void **state) {
+    (void)state;
+    claims got;
+    size_t removed;
+    reeve_error err;
+    put("mail", "a", 5);
+    check(claim(&got, 1, &err), &err);
+    settle(&got, 0);
+    command("ZREM %leases 1");
+    assert_int_equal(command("HEXISTS %active ~1"), 1);
+    check(broker->ops->sweep(broker, reeve_bytes_of("mail"), 9, &removed, &err),
+          &err);
+    assert_int_equal(reclaim(&got), 0);
+    assert_int_equal(command("HLEN %active"), 1);
+    assert_int_equal(command("ZCARD %leases"), 1);
+}
+
+/* So stood what was under way when claims had a key of their own. */
+static void a_lease_without_its_claim_gives_its_tasks_back(void **state) {
+    (void)state;
+    claims got;
+    size_t removed;
+    reeve_error err;
+    put("mail", "a", 5);
+    check(claim(&got, 1, &err), &err);
+    command("HDEL %active ~1");
+    settle(&got, 0);
+    put("mail", "b", 5);
+    check(claim(&got, 1, &err), &err);
+    command("HDEL %active ~2");
+    command("ZADD %leases 1 2");
+    assert_int_equal(reclaim(&got), 0);
+    check(broker->ops->sweep(broker, reeve_bytes_of("mail"), 9, &removed, &err),
+          &err);
+    assert_int_equal(reclaim(&got), 1);
+    assert_string_equal(got.ids, "b");
+    settle(&got, 0);
 }
 
 static void counters_that_are_no_numbers_lose_nothing(void **state) {
@@ -256,6 +358,7 @@ static void any_id_can_be_taken_out(void **state) {
     command(words);
     check(claim(&got, 1, &err), &err);
     assert_int_equal(strlen(got.ids), 300);
+    got.settle.last_of_token = true;
     settle(&got, 0);
     assert_int_equal(command("HLEN %active"), 1);
 }
@@ -379,6 +482,11 @@ static int stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(a_refused_claim_gives_tasks_back),
+        CASE(a_damaged_bell_keeps_nothing_back),
+        CASE(a_refused_enqueue_leaves_no_bodies),
+        CASE(a_name_used_twice_is_taken_once),
+        CASE(a_claim_without_a_lease_is_swept),
+        CASE(a_lease_without_its_claim_gives_its_tasks_back),
         CASE(counters_that_are_no_numbers_lose_nothing),
         CASE(high_tokens_fence),
         CASE(a_damaged_queue_leaves_others_alone),

@@ -38,7 +38,7 @@ static void read_script(const char *folder, const char *name) {
 static bool is_key_name(const char *word, size_t size) {
     static const char *const names[] = {
         "key",    "bell",   "scheduled", "retry", "tasks", "pending", "ranked",
-        "active", "leases", "claims",    "meta",  "once",  "zset",
+        "active", "leases", "meta",      "once",  "zset",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strlen(names[i]) == size && memcmp(names[i], word, size) == 0) {
@@ -68,10 +68,18 @@ static bool key_is_declared(const char *argument) {
     return is_key_name(argument, size) && (after == ',' || after == ')');
 }
 
+/* The command of the next redis.call or redis.pcall, also by the names that
+ * scripts have for them. */
+static const char *next_command(const char *at) {
+    const char *called = strstr(at, "call('"), *tried = strstr(at, "try('");
+    const char *first = !called || (tried && tried < called) ? tried : called;
+    return first ? strchr(first, '\'') + 1 : NULL;
+}
+
 static size_t check_calls(const char *name) {
     size_t calls = 0;
-    for (const char *at = text; (at = strstr(at, "call('")); at++) {
-        const char *command = at + strlen("call('");
+    for (const char *at = text; (at = next_command(at));) {
+        const char *command = at;
         const char *end = strchr(command, '\'');
         assert_non_null(end);
         calls++;

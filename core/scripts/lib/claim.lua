@@ -1,6 +1,7 @@
--- A claim is written "worker lease_ms id id|priority …" under its token. When
--- only some of its tasks are renewed, those go to the lease "<token>+" with a
--- claim of its own; `active` knows only the token.
+-- A claim is written "worker lease_ms id id|priority …" in `active`, beside its
+-- tasks, as "~<token>"; no id begins so. When only some of its tasks are renewed,
+-- those go to the lease "<token>+" with a claim of its own; they know only the
+-- token.
 local function claim_read(text)
     local worker, lease_ms, rest =
         string.match(text or '', '^(%S+) (%d+) (.+)$')

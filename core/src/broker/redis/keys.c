@@ -8,13 +8,13 @@
 #include "wire/resp.h"
 
 static const char *const names[REEVE__KEY_COUNT] = {
-    [REEVE__KEY_TASKS] = "tasks",         [REEVE__KEY_PENDING] = "pending",
-    [REEVE__KEY_RANKED] = "ranked",       [REEVE__KEY_ACTIVE] = "active",
-    [REEVE__KEY_LEASES] = "leases",       [REEVE__KEY_CLAIMS] = "claims",
-    [REEVE__KEY_SCHEDULED] = "scheduled", [REEVE__KEY_RETRY] = "retry",
-    [REEVE__KEY_COMPLETED] = "completed", [REEVE__KEY_ARCHIVED] = "archived",
-    [REEVE__KEY_RESULTS] = "results",     [REEVE__KEY_META] = "meta",
-    [REEVE__KEY_BELL] = "bell",           [REEVE__KEY_DEAD] = "dead",
+    [REEVE__KEY_TASKS] = "tasks",       [REEVE__KEY_PENDING] = "pending",
+    [REEVE__KEY_RANKED] = "ranked",     [REEVE__KEY_ACTIVE] = "active",
+    [REEVE__KEY_LEASES] = "leases",     [REEVE__KEY_SCHEDULED] = "scheduled",
+    [REEVE__KEY_RETRY] = "retry",       [REEVE__KEY_COMPLETED] = "completed",
+    [REEVE__KEY_ARCHIVED] = "archived", [REEVE__KEY_RESULTS] = "results",
+    [REEVE__KEY_META] = "meta",         [REEVE__KEY_BELL] = "bell",
+    [REEVE__KEY_DEAD] = "dead",
 };
 
 static bool is_safe(char c) {

@@ -11,12 +11,12 @@
 
 /* Keys of a queue: prefix ":{" queue "}:" name. */
 enum reeve__key {
-    REEVE__KEY_TASKS,   /* HASH id → envelope */
-    REEVE__KEY_PENDING, /* LIST of ids of priority 5 */
-    REEVE__KEY_RANKED,  /* ZSET pending ids of other priorities */
-    REEVE__KEY_ACTIVE,  /* HASH id → token */
-    REEVE__KEY_LEASES,  /* ZSET token → end of the lease, ms */
-    REEVE__KEY_CLAIMS, /* HASH token → "worker lease_ms id id|priority …" */
+    REEVE__KEY_TASKS,     /* HASH id → envelope */
+    REEVE__KEY_PENDING,   /* LIST of ids of priority 5 */
+    REEVE__KEY_RANKED,    /* ZSET pending ids of other priorities */
+    REEVE__KEY_ACTIVE,    /* HASH id → token; "~<token>" → "worker lease_ms
+                           id id|priority …" */
+    REEVE__KEY_LEASES,    /* ZSET token → end of the lease, ms */
     REEVE__KEY_SCHEDULED, /* ZSET id → due_at_ms * 10 + priority */
     REEVE__KEY_RETRY,     /* the same */
     REEVE__KEY_COMPLETED, /* ZSET id → expires_at_ms * 10 + priority */

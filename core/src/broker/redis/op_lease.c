@@ -12,10 +12,8 @@
 #define RECLAIM_HEAD ((size_t)3)
 #define RECLAIM_FIELDS ((size_t)5)
 
-static const uint8_t extend_keys[] = { REEVE__KEY_ACTIVE, REEVE__KEY_LEASES,
-                                       REEVE__KEY_CLAIMS };
-static const uint8_t reclaim_keys[] = { REEVE__KEY_ACTIVE, REEVE__KEY_LEASES,
-                                        REEVE__KEY_CLAIMS };
+static const uint8_t extend_keys[] = { REEVE__KEY_ACTIVE, REEVE__KEY_LEASES };
+static const uint8_t reclaim_keys[] = { REEVE__KEY_ACTIVE, REEVE__KEY_LEASES };
 static const uint8_t tasks_key[] = { REEVE__KEY_TASKS };
 
 /* ---- extend -------------------------------------------------------------- */

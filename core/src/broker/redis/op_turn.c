@@ -22,7 +22,8 @@
 #define FLAG_MORE 1
 #define FLAG_PAUSED 2
 #define FLAG_PRIORITIES 4
-#define HEAD_FIELDS ((size_t)6)
+#define FLAG_LOST 8
+#define HEAD_FIELDS ((size_t)4)
 
 struct reeve__turn_part {
     size_t turn;
@@ -40,10 +41,10 @@ struct reeve__turn_part {
 };
 
 static const uint8_t turn_keys[] = {
-    REEVE__KEY_TASKS,  REEVE__KEY_PENDING, REEVE__KEY_RANKED,
-    REEVE__KEY_ACTIVE, REEVE__KEY_LEASES,  REEVE__KEY_CLAIMS,
-    REEVE__KEY_META,   REEVE__KEY_BELL,    REEVE__KEY_SCHEDULED,
-    REEVE__KEY_RETRY,  REEVE__KEY_DEAD,
+    REEVE__KEY_TASKS,  REEVE__KEY_PENDING,   REEVE__KEY_RANKED,
+    REEVE__KEY_ACTIVE, REEVE__KEY_LEASES,    REEVE__KEY_META,
+    REEVE__KEY_BELL,   REEVE__KEY_SCHEDULED, REEVE__KEY_RETRY,
+    REEVE__KEY_DEAD,
 };
 static const uint8_t settle_keys[] = {
     REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
@@ -117,30 +118,28 @@ static void send_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
         runs += moved[i]->last_of_token;
     }
     reeve__engine_script(engine, &op->op, index, REEVE__SCRIPT_TURN,
-                         sizeof(turn_keys), 7 + part->count + runs * 3);
+                         sizeof(turn_keys), 5 + part->count + runs * 2);
     reeve__engine_keys(engine, turn->queue, turn_keys, sizeof(turn_keys));
     /* No worker is "-": a claim's first word. */
     reeve__cmd_bytes(&engine->out,
                      op->worker.size > 0 ? op->worker : reeve_bytes_of("-"));
     reeve__cmd_int(&engine->out, (int64_t)part->claim);
     reeve__cmd_int(&engine->out, turn->lease_ms);
-    reeve__cmd_int(&engine->out, part->claim <= INLINE_MAX);
-    reeve__cmd_int(&engine->out, op->resent);
+    reeve__cmd_int(&engine->out,
+                   (part->claim <= INLINE_MAX ? 1 : 0) + (op->resent ? 2 : 0));
     reeve__cmd_int(&engine->out, (int64_t)part->count);
-    reeve__cmd_int(&engine->out, (int64_t)runs);
     for (size_t i = 0; i < part->count; i++) {
         reeve__cmd_bytes(&engine->out, ends[i]->id);
     }
     for (size_t i = 0, length; i < part->count; i += length) {
         length = run_length(part, ends, i);
         reeve__cmd_int(&engine->out, ends[i]->token);
-        reeve__cmd_int(&engine->out, (int64_t)length);
-        reeve__cmd_int(&engine->out, end_flags(ends[i + length - 1]));
+        reeve__cmd_int(&engine->out,
+                       (int64_t)length * 8 + end_flags(ends[i + length - 1]));
     }
     for (size_t i = 0; i < part->drop_count; i++) {
         if (moved[i]->last_of_token) {
             reeve__cmd_int(&engine->out, moved[i]->token);
-            reeve__cmd_int(&engine->out, 0);
             reeve__cmd_int(&engine->out, 1);
         }
     }
@@ -205,6 +204,21 @@ static bool ids_are_good(const reeve__reply *ids, size_t count) {
     return true;
 }
 
+/* The number of lost ids that stands in front of their indices. */
+static bool count_lost(size_t *out_count, size_t *out_at,
+                       const reeve__reply *reply, size_t most) {
+    int64_t count;
+    if (reply->count <= HEAD_FIELDS ||
+        !reeve__reply_int(&count, &reply->elements[HEAD_FIELDS]) || count < 0 ||
+        (uint64_t)count > most ||
+        (size_t)count > reply->count - HEAD_FIELDS - 1) {
+        return false;
+    }
+    *out_count = (size_t)count;
+    *out_at = HEAD_FIELDS + 1;
+    return true;
+}
+
 /* Reads the numbers in front; false when the reply is malformed. */
 static bool read_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
     reeve__turn_part *part = &op->parts[index];
@@ -219,23 +233,23 @@ static bool read_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
             return false;
         }
     }
-    if (head[4] < 0 || (size_t)head[4] > part->count || head[5] < 0 ||
-        (size_t)head[5] > part->claim) {
+    size_t lost_at = HEAD_FIELDS, lost = 0;
+    if ((head[1] & FLAG_LOST) != 0 &&
+        !count_lost(&lost, &lost_at, reply, part->count)) {
         return false;
     }
-    size_t lost = (size_t)head[4];
-    part->claimed = (size_t)head[5];
-    part->ids_at = HEAD_FIELDS + lost;
     size_t columns = 1;
     columns += (head[1] & FLAG_PRIORITIES) != 0;
     columns += part->claim <= INLINE_MAX;
-    if (reply->count != part->ids_at + part->claimed * columns ||
+    part->ids_at = lost_at + lost;
+    size_t rest = reply->count - part->ids_at;
+    if (rest % columns != 0 || rest / columns > part->claim ||
         !read_lost(op->order + part->first, part->count,
-                   reply->elements + HEAD_FIELDS, lost) ||
-        !ids_are_good(reply->elements + part->ids_at, part->claimed)) {
-        part->claimed = 0;
+                   reply->elements + lost_at, lost) ||
+        !ids_are_good(reply->elements + part->ids_at, rest / columns)) {
         return false;
     }
+    part->claimed = rest / columns;
     reeve__engine_saw_time(engine, head[0]);
     turn->claimed += part->claimed;
     if (part->last) {
