@@ -429,12 +429,13 @@ def test_threads_up_to_concurrency(app: App, calls: Counted) -> None:
         barrier.wait(20)  # passes only when three run at once
         calls.add()
 
-    handler.enqueue_many([()] * 6)
+    handler.enqueue_many([()] * 300)
     with app.worker(concurrency=3):
-        calls.wait(6)
+        calls.wait(300)
 
 
-def test_threads_do_not_share_what_handlers_set(app: App, calls: Counted) -> None:
+@pytest.mark.parametrize("concurrency", [1, 7])
+def test_handlers_do_not_share_what_they_set(app: App, calls: Counted, concurrency: int) -> None:
     """Context variables of a handler are its own, also when one thread runs them all."""
     told: ContextVar[int] = ContextVar("told", default=-1)
 
@@ -443,9 +444,17 @@ def test_threads_do_not_share_what_handlers_set(app: App, calls: Counted) -> Non
         calls.add((told.get(), current().attempt))
         told.set(n)
 
+    @app.task
+    async def ahandler(n: int) -> None:
+        calls.add((told.get(), current().attempt))
+        told.set(n)
+        if n % 3 == 0:
+            await asyncio.sleep(0)
+
     handler.enqueue_many([(n,) for n in range(50)])
-    with app.worker(concurrency=1):
-        assert calls.wait(50) == [(-1, 1)] * 50
+    ahandler.enqueue_many([(n,) for n in range(50)])
+    with app.worker(concurrency=concurrency):
+        assert calls.wait(100) == [(-1, 1)] * 100
 
 
 def test_quick_handlers_share_a_thread_and_slow_ones_do_not(app: App, calls: Counted) -> None:

@@ -56,6 +56,17 @@ class WorkerOptions(TypedDict, total=False):
     id: str | None  #: unique among live workers; default: a new UUID
 
 
+#: How often this process came out of a fork.
+_fork_count = 0
+
+
+def _count_fork() -> None:
+    global _fork_count
+    _fork_count += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
 _OPTION_NAMES = frozenset(WorkerOptions.__annotations__)
 
 
@@ -151,8 +162,10 @@ class Worker:
         self._running: dict[int, tuple[asyncio.Task[None], _core.Delivery]] = {}
         self._done: list[Completion] = []
         self._flush_due = False
+        self._taking = False
+        self._context = contextvars.Context()  # what a run sets is not for the next
         self._stops = 0
-        self._pid = 0  # of the process that runs it
+        self._fork_count = _fork_count
         self._loop: asyncio.AbstractEventLoop | None = None
         self._finished: asyncio.Future[None] | None = None
         self._thread: threading.Thread | None = None
@@ -223,7 +236,8 @@ class Worker:
 
     async def _main(self) -> None:
         loop = self._loop = asyncio.get_running_loop()
-        self._pid = os.getpid()
+        self._context = contextvars.copy_context()
+        self._fork_count = _fork_count
         self._finished = loop.create_future()
         fds = [fd for fd in (self._core.fd(), self._app.env.log_fd()) if fd >= 0]
         loop.add_reader(fds[0], self._wake)
@@ -278,18 +292,21 @@ class Worker:
 
     def _wake(self) -> None:
         """The core has events: take them all."""
-        while True:
-            events = self._core.poll(_POLL_COUNT, 0)
-            for event in events:
-                if isinstance(event, _core.Delivery):
-                    self._begin(event)
-                elif event is None:
-                    self._end()
-                    return
-                else:
-                    self._cancel(*event)
-            if len(events) < _POLL_COUNT:
-                return
+        while self._take_events() == _POLL_COUNT:
+            pass
+
+    def _take_events(self) -> int:
+        events = self._core.poll(_POLL_COUNT, 0)
+        self._taking = True  # coroutines may run here and now, and end
+        for event in events:
+            if type(event) is _core.Delivery:
+                self._begin(event)
+            elif event is None:
+                self._end()
+            else:
+                self._cancel(*event)
+        self._taking = False
+        return len(events)
 
     def _begin(self, delivery: _core.Delivery) -> None:
         task = delivery.task
@@ -301,18 +318,19 @@ class Worker:
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], delivery: _core.Delivery) -> None:
         assert self._loop is not None
+        context = self._context.copy()
         if sys.version_info >= (3, 12):
-            running = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+            running = asyncio.Task(coroutine, loop=self._loop, eager_start=True, context=context)
             if running.done():
                 return
         else:
-            running = self._loop.create_task(coroutine)
+            running = self._loop.create_task(coroutine, context=context)
         self._running[delivery.serial] = (running, delivery)
 
     async def _run_coroutine(self, task: AnyTask, delivery: _core.Delivery) -> None:
         try:
             outcome = await run_async(task, delivery)
-            if os.getpid() != self._pid:
+            if _fork_count != self._fork_count:
                 self._end_child()
         except asyncio.CancelledError:
             # the core has settled it already (timeout, lost lease) or wants it back (stop)
@@ -324,6 +342,8 @@ class Worker:
                 self._note_overrun(delivery, reason)  # it ended before we heard of it
         self._running.pop(delivery.serial, None)
         self._give(delivery, outcome)
+        if not self._running and not self._taking:
+            self._flush()  # nobody is left to wait for
 
     def _cancel(self, reason: int, serial: int) -> None:
         running, delivery = self._running.get(serial, (None, None))
@@ -353,6 +373,7 @@ class Worker:
             self._core.complete_many(done)
         except Error:
             _log.exception("worker %s could not give %d outcomes back", self._id, len(done))
+        self._take_events()  # the core may have waited for these slots
 
     # Threads
 

@@ -36,7 +36,7 @@ struct glue_pool {
     const glue_tasks *tasks;
     size_t idle_max;
     int bell[2]; /* readable while the loop has events */
-    int wake[2]; /* readable once closed */
+    int wake[2]; /* readable when the watcher is to look again */
     pthread_mutex_t mutex;
     pthread_cond_t idle_cond;
     /* Guarded by mutex. */
@@ -46,6 +46,9 @@ struct glue_pool {
     bool called;   /* one of them was woken and is not here yet */
     bool starting; /* a new thread is not here yet */
     bool watched;  /* a thread waits at the descriptor, or comes from there */
+    bool polling;  /* that thread is in poll(2): only a descriptor wakes it */
+    bool rung;     /* bell is readable */
+    bool nudged;   /* wake is readable */
     bool over;     /* closed, or the worker has ended */
 };
 
@@ -110,9 +113,16 @@ static void close_pipe(const int fds[2]) {
     }
 }
 
-static void ring(const int fds[2]) {
-    ssize_t written = write(fds[1], "", 1);
-    (void)written; /* a full pipe is already readable */
+/* rung says whether there is a byte in the pipe. Holds: the mutex. */
+static void ring(const int fds[2], bool *rung) {
+    if (!*rung)
+        *rung = write(fds[1], "", 1) == 1;
+}
+
+static void unring(const int fds[2], bool *rung) {
+    char byte;
+    if (*rung)
+        *rung = read(fds[0], &byte, 1) != 1;
 }
 
 glue_pool *glue_pool_new(reeve_worker *worker, const glue_tasks *tasks,
@@ -158,22 +168,8 @@ void glue_pool_close(glue_pool *pool) {
     while (fifo_pop(&event, &pool->ready))
         hand_back(pool->worker, event.delivery);
     pthread_cond_broadcast(&pool->idle_cond);
+    ring(pool->wake, &pool->nudged);
     pthread_mutex_unlock(&pool->mutex);
-    ring(pool->wake);
-}
-
-size_t glue_pool_poll(reeve_event *out, size_t max, glue_pool *pool) {
-    size_t count = 0;
-    char bytes[16];
-    pthread_mutex_lock(&pool->mutex);
-    while (count < max && fifo_pop(&out[count], &pool->loop))
-        count++;
-    if (pool->loop.count == 0) {
-        while (read(pool->bell[0], bytes, sizeof bytes) > 0) {
-        }
-    }
-    pthread_mutex_unlock(&pool->mutex);
-    return count;
 }
 
 static bool is_for_threads(const glue_pool *pool, const reeve_event *event) {
@@ -193,7 +189,6 @@ static bool absorb(glue_pool *pool) {
         return false;
     reeve_event events[ABSORB_COUNT];
     size_t count = reeve_worker_poll(events, ABSORB_COUNT, pool->worker, 0);
-    bool was_empty = pool->loop.count == 0;
     for (size_t i = 0; i < count; i++) {
         fifo_push(is_for_threads(pool, &events[i]) ? &pool->ready : &pool->loop,
                   events[i]);
@@ -202,9 +197,33 @@ static bool absorb(glue_pool *pool) {
             pthread_cond_broadcast(&pool->idle_cond);
         }
     }
-    if (was_empty && pool->loop.count > 0)
-        ring(pool->bell);
     return true;
+}
+
+/* What another thread took from the core rings at the core's descriptor no
+ * more. Holds: the mutex. */
+static void nudge_watcher(glue_pool *pool) {
+    if (pool->polling && pool->ready.count > 0)
+        ring(pool->wake, &pool->nudged);
+}
+
+/* The loop looks for itself what the core has, so that it need not be woken for
+ * what follows a completion. Then the watcher hears of what is for threads. */
+size_t glue_pool_poll(reeve_event *out, size_t max, glue_pool *pool) {
+    size_t count = 0;
+    pthread_mutex_lock(&pool->mutex);
+    if (pool->loop.count == 0 && !pool->over) {
+        (void)absorb(pool);
+        nudge_watcher(pool);
+    }
+    while (count < max && fifo_pop(&out[count], &pool->loop))
+        count++;
+    if (pool->loop.count == 0)
+        unring(pool->bell, &pool->rung);
+    else
+        ring(pool->bell, &pool->rung);
+    pthread_mutex_unlock(&pool->mutex);
+    return count;
 }
 
 /* As the watcher: until there is work for a thread. Holds: the mutex, but not
@@ -215,14 +234,19 @@ static void watch(glue_pool *pool) {
             { .fd = reeve_worker_fd(pool->worker), .events = POLLIN },
             { .fd = pool->wake[0], .events = POLLIN },
         };
+        pool->polling = true;
         pthread_mutex_unlock(&pool->mutex);
         (void)poll(fds, 2, -1);
         pthread_mutex_lock(&pool->mutex);
+        pool->polling = false;
+        unring(pool->wake, &pool->nudged);
         if (!absorb(pool)) {
             pthread_mutex_unlock(&pool->mutex);
             (void)poll(NULL, 0, 10);
             pthread_mutex_lock(&pool->mutex);
         }
+        if (pool->loop.count > 0)
+            ring(pool->bell, &pool->rung);
     }
 }
 
@@ -271,8 +295,9 @@ reeve_delivery *glue_pool_take(bool *wants_thread, glue_pool *pool) {
     *wants_thread = false;
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
-        if (pool->ready.count == 0 && !pool->over)
-            (void)absorb(pool);
+        if (pool->ready.count == 0 && !pool->over && absorb(pool) &&
+            pool->loop.count > 0)
+            ring(pool->bell, &pool->rung);
         if (fifo_pop(&event, &pool->ready)) {
             if (!reeve_delivery_cancel_reason(event.delivery))
                 break;
@@ -287,6 +312,7 @@ reeve_delivery *glue_pool_take(bool *wants_thread, glue_pool *pool) {
     }
     if (event.delivery != NULL)
         *wants_thread = call_watcher(pool);
+    nudge_watcher(pool);
     pthread_mutex_unlock(&pool->mutex);
     return event.delivery;
 }
