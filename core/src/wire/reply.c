@@ -68,11 +68,23 @@ static bool has_prefix(reeve_bytes text, const char *prefix) {
     return text.size == size || text.data[size] == ' ';
 }
 
+/* Redis before 7 wraps the error of a command in a script: "ERR Error running
+ * script (call to f_…): @user_script: 30: -OOM command not allowed". */
+static reeve_bytes cause_of(reeve_bytes text) {
+    if (!has_prefix(text, "ERR Error running script"))
+        return text;
+    for (size_t at = 3; at < text.size; at++)
+        if (memcmp(text.data + at - 3, ": -", 3) == 0)
+            return (reeve_bytes){ text.data + at, text.size - at };
+    return text;
+}
+
 int32_t reeve__reply_error_of(const reeve__reply *reply) {
     if (!reply || reply->type != REEVE__REPLY_ERROR)
         return REEVE__REPLY_FINE;
+    reeve_bytes text = cause_of(reply->bytes);
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
-        if (has_prefix(reply->bytes, meanings[i].prefix))
+        if (has_prefix(text, meanings[i].prefix))
             return meanings[i].error;
     return REEVE__REPLY_REFUSED;
 }
