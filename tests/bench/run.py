@@ -42,7 +42,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer runs, rows and seconds")
     parser.add_argument("--only", type=names(list(GUESSES)), default=list(GUESSES))  # type: ignore[arg-type]
     parser.add_argument("--rows", type=names(NAMES), default=NAMES)  # type: ignore[arg-type]
-    parser.add_argument("--settings", type=names(["default", "best"]), default=["default", "best"])  # type: ignore[arg-type]
+    parser.add_argument("--settings", type=names(["default", "best"]))  # type: ignore[arg-type]
     parser.add_argument("--runs", type=int, help="paired runs; 3, or 1 with --quick")
     parser.add_argument("--seconds", type=float, help="length of a phase; 1, or 0.5 with --quick")
     parser.add_argument(
@@ -52,6 +52,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name} for the page")
     parser.add_argument("--list", action="store_true", help="say what would run, and stop")
     found = parser.parse_args()
+    found.settings = found.settings or (["best"] if found.quick else ["default", "best"])
     found.runs = found.runs or (1 if found.quick else 3)
     found.seconds = found.seconds or (0.5 if found.quick else 1.0)
     found.recovery_s = found.recovery_s or (20.0 if found.quick else 45.0)

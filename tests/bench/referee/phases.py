@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from referee.processes import PhaseError, Worker, produce
@@ -19,6 +19,8 @@ Figures = dict[str, float]
 POLL_S = 0.002
 FIRST_RUN_S = 20.0  # a worker that is ready runs its first task within this
 PAYLOAD_BYTES = 200
+TRIES = 4  # to find how many tasks fill the wished time
+EARLY_MS = 1.0  # due times in whole milliseconds may be rounded
 
 
 @dataclass
@@ -28,10 +30,7 @@ class Bounds:
     seconds: float = 1.0
     wait_s: float = 20.0  #: for a killed worker's task
     most: int = 1_000_000
-    rates: dict[tuple[object, ...], float] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.rates = {}
+    rates: dict[tuple[object, ...], float] = field(default_factory=dict)
 
     def count(self, key: tuple[object, ...], guess: float) -> int:
         rate = self.rates.get(key, guess)
@@ -103,7 +102,8 @@ def enqueue(case: Case, *, batch: int, handler: str = "noop") -> Figures:
     """Stores tasks, one or many a call, with no worker there."""
     key = ("enqueue", case.system.name, case.setting, batch)
     guess = case.system.guess * (1 if batch == 1 else 2)
-    while True:
+    figures = Figures()
+    for _ in range(TRIES):
         count = case.bounds.count(key, guess)
         count = max(count // batch, 1) * batch
         with case.place() as (redis, folder):
@@ -113,13 +113,15 @@ def enqueue(case: Case, *, batch: int, handler: str = "noop") -> Figures:
             used = redis.memory_bytes() - memory
         rate = count / made["wall_s"]
         case.bounds.learn(key, rate)
-        if made["wall_s"] > case.bounds.seconds * 0.4 or count >= case.bounds.most // batch * batch:
-            return {
-                "rate": rate,
-                "client_cpu": made["cpu_s"] * 1e6 / count,
-                "redis_cpu": server_s * 1e6 / count,
-                "memory": used / count,
-            }
+        figures = {
+            "rate": rate,
+            "client_cpu": made["cpu_s"] * 1e6 / count,
+            "redis_cpu": server_s * 1e6 / count,
+            "memory": used / count,
+        }
+        if made["wall_s"] > case.bounds.seconds * 0.4 or count + batch > case.bounds.most:
+            break
+    return figures
 
 
 @dataclass
@@ -188,8 +190,9 @@ def process(
 ) -> Figures:
     """Runs queued tasks; `behind` more stay in the queue."""
     key = ("process", case.system.name, case.setting, handler, concurrency)
-    while True:
-        count = case.bounds.count(key, guess or case.system.guess)
+    least, figures = 0, Figures()
+    for _ in range(TRIES):
+        count = max(case.bounds.count(key, guess or case.system.guess), least)
         with case.place() as (redis, folder):
             memory = redis.memory_bytes()
             case.produce(redis, folder, handler, count + behind, batch=1000 if behind else 100)
@@ -197,13 +200,14 @@ def process(
             with case.worker(redis, folder, handler, concurrency, processes=processes) as worker:
                 figures, span = measure_run(worker, redis, count, case.bounds.seconds)
         if span:
+            figures["memory"] = memory / (count + behind)
             case.bounds.learn(key, figures["rate"])
         if span > case.bounds.seconds * 0.3 or count >= case.bounds.most:
-            if not span:
-                raise PhaseError(f"{count} tasks were over before a second look")
-            return {**figures, "memory": memory / (count + behind)}
-        if not span:
-            case.bounds.learn(key, count / case.bounds.seconds * 10)
+            break
+        least = count * (3 if span else 10)
+    if not figures:
+        raise PhaseError(f"{count} tasks were over before a second look")
+    return figures
 
 
 def backlog(case: Case, *, handler: str, concurrency: int, count: int) -> Figures:
@@ -268,7 +272,7 @@ def lateness(
             f"{len(stamps)} of {count} delayed tasks started within {wait_s:.0f} s of their time"
         )
     late = [(started - due) / 1e6 for due, started in stamps]
-    early = sum(value < 0 for value in late)
+    early = sum(value < -EARLY_MS for value in late)
     return {"p50": statistics.median(late), "p99": quantile(late, 0.99), "early": float(early)}
 
 

@@ -38,7 +38,7 @@ def ratio(record: Record, reference: Record | None) -> str:
     pairs = [
         value / reference.runs[number]
         for number, value in record.runs.items()
-        if reference.runs.get(number)
+        if value > 0 and reference.runs.get(number, 0) > 0
     ]
     return f"{statistics.median(pairs):.3g}×" if pairs else ""
 

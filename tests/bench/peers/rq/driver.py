@@ -74,46 +74,6 @@ def tell_when_ready(url: str, count: int) -> None:
     os._exit(0)
 
 
-def work(self, *args: object, **options: object) -> bool:
-        common.open_counters()  # in the worker; its forks go on with the map
-        return super().work(*args, **options)
-
-
-class PlainWorker(SimpleWorker):
-    def work(self, *args: object, **options: object) -> bool:
-        common.open_counters()
-        return super().work(*args, **options)
-
-
-def produce(options: argparse.Namespace) -> None:
-    best = options.setting == "best"
-    serializer = JSONSerializer if best else DefaultSerializer
-    queue = Queue("bench", connection=Redis.from_url(options.url), serializer=serializer)
-    function = getattr(rq_tasks, options.handler)
-    kept = {"result_ttl": 0} if best else {}
-
-    def store(items: list[common.Item]) -> None:
-        if options.delay_ms or options.spread_ms:
-            for payload, delay_ms in items:
-                queue.enqueue_in(timedelta(milliseconds=delay_ms), function, payload, **kept)
-        elif options.batch == 1:
-            queue.enqueue(function, items[0][0], **kept)
-        else:
-            calls = [Queue.prepare_data(function, args=[payload], **kept) for payload, _ in items]
-            queue.enqueue_many(calls)
-
-    queue.connection.ping()
-    common.produce(options, store)
-
-
-def tell_when_ready(url: str, count: int) -> None:
-    """As many workers as wanted have registered."""
-    connection = Redis.from_url(url)
-    while connection.scard("rq:workers") < count:
-        time.sleep(0.01)
-    common.ready()
-
-
 def work(options: argparse.Namespace) -> None:
     best = options.setting == "best"
     kind = PlainWorker if best else ForkingWorker
