@@ -33,6 +33,8 @@ int64_t reeve__by_ns(reeve_env *env, int64_t span_ms);
 
 /* 64 random bits, and bytes for ids. Thread: any. */
 uint64_t reeve__random(reeve_env *env);
+/* count (at most 32) of them, in one call of the system. Thread: any. */
+void reeve__random_fill(uint64_t *out, size_t count, reeve_env *env);
 /* Uniform in [0, bound); bound 0 gives 0. No modulo bias. */
 uint64_t reeve__random_below(reeve_env *env, uint64_t bound);
 

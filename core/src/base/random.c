@@ -4,6 +4,7 @@
  */
 #include "base/env_state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
@@ -40,28 +41,40 @@ static bool read_urandom(unsigned char *out, size_t size) {
     return have == size;
 }
 
-static uint64_t system_random(void) {
-    uint64_t value = 0;
+/* Up to 256 bytes come whole. */
+static void system_random(uint64_t *out, size_t count) {
+    size_t size = count * sizeof *out;
     ssize_t got;
     do {
-        got = getrandom(&value, sizeof value, 0);
+        got = getrandom(out, size, 0);
     } while (got < 0 && errno == EINTR);
-    if (got == (ssize_t)sizeof value)
-        return value;
-    if (read_urandom((unsigned char *)&value, sizeof value))
-        return value;
+    if (got == (ssize_t)size)
+        return;
+    if (read_urandom((unsigned char *)out, size))
+        return;
     /* A sandbox without either source: time and process still make numbers
      * that do not repeat, which is what ids and jitter need. */
     static _Atomic uint64_t calls;
     _Atomic uint64_t mix = (uint64_t)reeve__now_at_ms(NULL) ^
                            ((uint64_t)getpid() << 42) ^ splitmix(&calls);
-    return splitmix(&mix);
+    for (size_t i = 0; i < count; i++)
+        out[i] = splitmix(&mix);
+}
+
+void reeve__random_fill(uint64_t *out, size_t count, reeve_env *env) {
+    assert(count <= 32);
+    if (env == NULL || env->options.random_seed == 0) {
+        system_random(out, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        out[i] = splitmix(&env->random_state);
 }
 
 uint64_t reeve__random(reeve_env *env) {
-    if (env == NULL || env->options.random_seed == 0)
-        return system_random();
-    return splitmix(&env->random_state);
+    uint64_t value;
+    reeve__random_fill(&value, 1, env);
+    return value;
 }
 
 /* Values below 2^64 mod bound are drawn again, so that every residue has the

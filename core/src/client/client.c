@@ -17,6 +17,8 @@
 
 /* Most items one combined call may carry, so that a leader is not kept long. */
 #define COMBINE_COUNT_MAX 4096
+/* Random bits are drawn for this many ids at once. */
+#define CHANCE_COUNT 32
 #define INLINE_COUNT 8
 /* As the brokers' own. */
 #define TIMEOUT_MS_DEFAULT 5000
@@ -286,9 +288,12 @@ static reeve_rc send_items(reeve_client *client, reeve__enqueue_item *items,
 /* Everything one enqueue call needs besides its arguments. */
 typedef struct prepared {
     reeve_env *env;
+    size_t count;
     reeve__enqueue_item *items;
     char (*ids)[REEVE__UUID_TEXT_BYTES + 1];
     reeve__buf envelopes;
+    uint64_t chances[CHANCE_COUNT]; /* for ids, drawn together */
+    size_t chances_left;
     reeve__enqueue_item inline_items[INLINE_COUNT];
     char inline_ids[INLINE_COUNT][REEVE__UUID_TEXT_BYTES + 1];
 } prepared;
@@ -301,9 +306,20 @@ static void prepared_dispose(prepared *prep) {
     reeve__buf_dispose(&prep->envelopes);
 }
 
+/* Random bits for one id of the left ones still to come. */
+static uint64_t next_chance(prepared *prep, size_t left) {
+    if (!prep->chances_left) {
+        prep->chances_left = left < CHANCE_COUNT ? left : CHANCE_COUNT;
+        reeve__random_fill(prep->chances, prep->chances_left, prep->env);
+    }
+    return prep->chances[--prep->chances_left];
+}
+
 static reeve_rc prepared_init(prepared *prep, reeve_env *env, size_t count,
                               reeve_error *err) {
     prep->env = env;
+    prep->chances_left = 0;
+    prep->count = count;
     reeve__buf_init(&prep->envelopes, env);
     if (count <= INLINE_COUNT) {
         memset(prep->inline_items, 0, sizeof prep->inline_items);
@@ -331,7 +347,8 @@ static reeve_rc prepare_item(prepared *prep, size_t index, reeve_client *client,
     item->queue = args->queue.size ? args->queue : reeve_bytes_of("default");
     item->id = args->id;
     if (!item->id.size) {
-        reeve__id_new(prep->ids[index], client->shared.env, now_at_ms);
+        reeve__id_make(prep->ids[index], client->shared.env, now_at_ms,
+                       next_chance(prep, prep->count - index));
         item->id = (reeve_bytes){ prep->ids[index], REEVE__UUID_TEXT_BYTES };
     }
     item->idempotency_key = args->idempotency_key;

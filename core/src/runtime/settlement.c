@@ -7,6 +7,12 @@
 
 #include "policy/settle.h"
 
+/* Only a retry has a random delay; drawing is a call of the system. */
+static uint64_t chance(const reeve__settlement_input *in) {
+    bool draws = in->outcome && in->outcome->kind == REEVE_OUTCOME_RETRY;
+    return draws ? reeve__random(in->env) : 0;
+}
+
 static reeve__verdict decide(const reeve__settlement_input *in) {
     const reeve__envelope *envelope = in->envelope;
     reeve__settle_input numbers = {
@@ -21,7 +27,7 @@ static reeve__verdict decide(const reeve__settlement_input *in) {
         .deadline_at_ms = envelope->deadline_at_ms,
         .retention_ms = envelope->retention_ms,
         .now_at_ms = in->now_at_ms,
-        .random = reeve__random(in->env),
+        .random = chance(in),
         .retry = &envelope->retry,
     };
     if (in->reason == REEVE__REASON_NONE)

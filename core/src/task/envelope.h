@@ -42,7 +42,8 @@
 #define REEVE__ENVELOPE_LINE_BYTES_MAX ((size_t)64 * 1024)
 #define REEVE__ENVELOPE_DEPTH_MAX 16
 
-/* A decoded envelope. Views borrow from the envelope's own memory. */
+/* A decoded envelope. Views borrow from the envelope's own memory or from the
+ * bytes given to decode; texts do not end with NUL. */
 typedef struct reeve__envelope {
     reeve_env *env; /* borrowed */
     reeve_bytes type;
@@ -63,7 +64,7 @@ typedef struct reeve__envelope {
     reeve_attempt_info *history;
     size_t history_count;
     reeve_bytes reason;
-    struct cJSON *tree; /* behind the texts */
+    struct cJSON *tree; /* behind the texts; NULL when decode needed none */
     void *memory;       /* one block behind headers, history and delays */
 } reeve__envelope;
 
@@ -89,6 +90,9 @@ reeve_rc reeve__envelope_build(reeve__buf *out, const reeve_enqueue_args *args,
  */
 reeve_rc reeve__envelope_decode(reeve__envelope *out, reeve_env *env,
                                 reeve_bytes bytes, reeve_error *err);
+/* The same, and the line as a tree in any case. */
+reeve_rc reeve__envelope_parse(reeve__envelope *out, reeve_env *env,
+                               reeve_bytes bytes, reeve_error *err);
 void reeve__envelope_dispose(reeve__envelope *envelope);
 
 /* What a run's end adds to the line. */

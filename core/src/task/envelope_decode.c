@@ -1,8 +1,9 @@
 /*
- * Reading a stored envelope. On the path of every claimed task: one parse, one
- * walk over the members, at most one block of its own.
+ * Reading a stored envelope. On the path of every claimed task: most lines go
+ * the short way (envelope_plain.h); the others take one parse, one walk over the
+ * members, at most one block of their own.
  */
-#include "task/envelope.h"
+#include "task/envelope_plain.h"
 
 #include <string.h>
 
@@ -11,34 +12,10 @@
 #include "task/json.h"
 #include "task/retry.h"
 
-/* An integer member of an object, and where it goes. */
-typedef struct int_member {
-    const char *name;
-    int64_t min;
-    int64_t max;
-    size_t offset;
-    bool is_wide; /* int64_t, else int32_t */
-} int_member;
-
 #define WIDE(owner, field) offsetof(owner, field), true
 #define NARROW(owner, field) offsetof(owner, field), false
 
-static const int_member line_ints[] = {
-    { "at", 0, INT64_MAX, WIDE(reeve__envelope, enqueued_at_ms) },
-    { "priority", 0, 9, NARROW(reeve__envelope, priority) },
-    { "timeout_ms", 0, REEVE_SPAN_MS_MAX, WIDE(reeve__envelope, timeout_ms) },
-    { "deadline_at_ms", 0, INT64_MAX, WIDE(reeve__envelope, deadline_at_ms) },
-    { "lease_ms", 0, REEVE_SPAN_MS_MAX, WIDE(reeve__envelope, lease_ms) },
-    { "retention_ms", REEVE_NEVER, REEVE_SPAN_MS_MAX,
-      WIDE(reeve__envelope, retention_ms) },
-    { "max_crashes", REEVE_NEVER, INT32_MAX,
-      NARROW(reeve__envelope, max_crashes) },
-    { "failures", 0, INT32_MAX, NARROW(reeve__envelope, failures) },
-    { "crashes", 0, INT32_MAX, NARROW(reeve__envelope, crashes) },
-    { "ended_at", 0, INT64_MAX, WIDE(reeve__envelope, ended_at_ms) },
-};
-
-static const int_member retry_ints[] = {
+static const reeve__int_member retry_ints[] = {
     { "max_attempts", REEVE_NEVER, INT32_MAX,
       NARROW(reeve_retry_options, max_attempts) },
     { "base_ms", 0, REEVE_SPAN_MS_MAX, WIDE(reeve_retry_options, base_ms) },
@@ -47,7 +24,7 @@ static const int_member retry_ints[] = {
       WIDE(reeve_retry_options, max_elapsed_ms) },
 };
 
-static const int_member history_ints[] = {
+static const reeve__int_member history_ints[] = {
     { "at", 0, INT64_MAX, WIDE(reeve_attempt_info, at_ms) },
     { "attempt", 0, INT32_MAX, NARROW(reeve_attempt_info, attempt) },
 };
@@ -93,12 +70,12 @@ static reeve_rc as_corrupt(reeve_rc rc, reeve_error *err) {
 }
 
 /* Reads item into owner when the table knows its name. */
-static reeve_rc read_int(void *owner, const int_member *members, size_t count,
-                         const struct cJSON *item, bool *found,
+static reeve_rc read_int(void *owner, const reeve__int_member *members,
+                         size_t count, const struct cJSON *item, bool *found,
                          reeve_error *err) {
     const char *name = reeve__json_name(item);
     for (size_t i = 0; i < count; i++) {
-        const int_member *member = &members[i];
+        const reeve__int_member *member = &members[i];
         if (strcmp(name, member->name) != 0)
             continue;
         *found = true;
@@ -107,12 +84,7 @@ static reeve_rc read_int(void *owner, const int_member *members, size_t count,
             return not_a(item, "a 64-bit integer", err);
         reeve_rc rc = reeve__range_check(member->name, value, member->min,
                                          member->max, err);
-        char *to = (char *)owner + member->offset;
-        int32_t narrow = (int32_t)value;
-        if (member->is_wide)
-            memcpy(to, &value, sizeof(value));
-        else
-            memcpy(to, &narrow, sizeof(narrow));
+        reeve__int_member_set(owner, member, value);
         return as_corrupt(rc, err);
     }
     *found = false;
@@ -151,7 +123,8 @@ static reeve_rc read_member(reeve__envelope *out, parts *p,
         return REEVE_OK;
     }
     bool found; /* unknown members are a later version's */
-    return read_int(out, line_ints, COUNT(line_ints), item, &found, err);
+    return read_int(out, reeve__line_ints, REEVE__LINE_INTS_COUNT, item, &found,
+                    err);
 }
 
 static reeve_rc read_line(reeve__envelope *out, parts *p, reeve_error *err) {
@@ -349,14 +322,25 @@ static reeve_rc split(reeve_bytes *line, reeve_bytes *payload,
     return REEVE_OK;
 }
 
-static reeve_rc decode(reeve__envelope *out, reeve_bytes bytes,
-                       reeve_error *err) {
-    reeve_bytes line;
-    reeve_rc rc = split(&line, &out->payload, bytes, err);
-    if (rc != REEVE_OK)
-        return rc;
-    rc = reeve__json_parse(&out->tree, out->env, line,
-                           REEVE__ENVELOPE_DEPTH_MAX, err);
+static void start(reeve__envelope *out, reeve_env *env, reeve_bytes payload) {
+    memset(out, 0, sizeof(*out));
+    out->env = env;
+    out->payload = payload;
+    out->priority = REEVE_PRIORITY_DEFAULT;
+    out->retry.size = (uint32_t)sizeof(out->retry);
+}
+
+/* What was left out. */
+static void resolve(reeve__envelope *out) {
+    reeve__retry_resolve(&out->retry);
+    if (out->max_crashes == 0)
+        out->max_crashes = REEVE_MAX_CRASHES_DEFAULT;
+}
+
+static reeve_rc parse(reeve__envelope *out, reeve_bytes line,
+                      reeve_error *err) {
+    reeve_rc rc = reeve__json_parse(&out->tree, out->env, line,
+                                    REEVE__ENVELOPE_DEPTH_MAX, err);
     if (rc != REEVE_OK)
         return rc;
     parts p = { NULL, NULL, NULL, NULL, NULL };
@@ -367,24 +351,36 @@ static reeve_rc decode(reeve__envelope *out, reeve_bytes bytes,
         rc = read_lists(out, &p, err);
     if (rc == REEVE_OK)
         rc = as_corrupt(reeve__retry_check(&out->retry, err), err);
-    if (rc != REEVE_OK)
-        return rc;
-    reeve__retry_resolve(&out->retry);
-    if (out->max_crashes == 0)
-        out->max_crashes = REEVE_MAX_CRASHES_DEFAULT;
-    return REEVE_OK;
+    if (rc == REEVE_OK)
+        resolve(out);
+    else
+        reeve__envelope_dispose(out);
+    return rc;
+}
+
+reeve_rc reeve__envelope_parse(reeve__envelope *out, reeve_env *env,
+                               reeve_bytes bytes, reeve_error *err) {
+    reeve_bytes line;
+    reeve_bytes payload = { 0 };
+    reeve_rc rc = split(&line, &payload, bytes, err);
+    start(out, env, payload);
+    return rc != REEVE_OK ? rc : parse(out, line, err);
 }
 
 reeve_rc reeve__envelope_decode(reeve__envelope *out, reeve_env *env,
                                 reeve_bytes bytes, reeve_error *err) {
-    memset(out, 0, sizeof(*out));
-    out->env = env;
-    out->priority = REEVE_PRIORITY_DEFAULT;
-    out->retry.size = (uint32_t)sizeof(out->retry);
-    reeve_rc rc = decode(out, bytes, err);
+    reeve_bytes line;
+    reeve_bytes payload = { 0 };
+    reeve_rc rc = split(&line, &payload, bytes, err);
+    start(out, env, payload);
     if (rc != REEVE_OK)
-        reeve__envelope_dispose(out);
-    return rc;
+        return rc;
+    if (reeve__envelope_plain(out, line)) {
+        resolve(out);
+        return REEVE_OK;
+    }
+    start(out, env, payload);
+    return parse(out, line, err);
 }
 
 void reeve__envelope_dispose(reeve__envelope *envelope) {

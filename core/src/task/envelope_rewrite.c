@@ -205,7 +205,7 @@ reeve_rc reeve__envelope_rewrite(reeve__buf *out, reeve_env *env,
                                  reeve_error *err) {
     size_t start = out->size;
     reeve__envelope old;
-    reeve_rc rc = reeve__envelope_decode(&old, env, stored, err);
+    reeve_rc rc = reeve__envelope_parse(&old, env, stored, err);
     if (rc != REEVE_OK)
         return rc;
     rewrite r = { .old = &old,

@@ -69,10 +69,10 @@ static char *write_hex(char *out, uint64_t value, int digits) {
     return out;
 }
 
-void reeve__id_new(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
-                   int64_t at_ms) {
+void reeve__id_make(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
+                    int64_t at_ms, uint64_t chance) {
     uint64_t stamp = next_stamp(env, at_ms);
-    uint64_t tail = reeve__random(env) ^ fork_salt();
+    uint64_t tail = chance ^ fork_salt();
     uint64_t variant = UINT64_C(0x8000) | (tail >> 48 & 0x3fff);
     out = write_hex(out, stamp >> 28, 8);
     *out++ = '-';
@@ -84,6 +84,11 @@ void reeve__id_new(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
     *out++ = '-';
     out = write_hex(out, tail & UINT64_C(0xffffffffffff), 12);
     *out = '\0';
+}
+
+void reeve__id_new(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
+                   int64_t at_ms) {
+    reeve__id_make(out, env, at_ms, reeve__random(env));
 }
 
 /* A-Z a-z 0-9 _ - . : / @ + by their ASCII codes; names are checked byte by byte

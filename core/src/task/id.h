@@ -13,8 +13,11 @@
  * Writes 36 characters and a NUL. Ids made by one process are strictly
  * increasing, also within a millisecond (RFC 9562, 6.2, method 1: a counter in
  * rand_a, seeded at random each millisecond), also when at_ms steps back.
- * Thread: any.
+ * chance is 64 random bits. Thread: any.
  */
+void reeve__id_make(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
+                    int64_t at_ms, uint64_t chance);
+/* The same with 64 random bits of its own. */
 void reeve__id_new(char out[REEVE__UUID_TEXT_BYTES + 1], reeve_env *env,
                    int64_t at_ms);
 
