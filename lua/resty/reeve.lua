@@ -113,6 +113,19 @@ local function send(config, batches, by, first, resent)
     end
 end
 
+-- The infos of an operation that was answered; the protocol object gives ids
+-- alone when each task is pending, new, and stored by its id.
+local function items_of(result)
+    local ids = result.ids
+    if not ids then
+        return result.items
+    end
+    for i = 1, #ids do
+        ids[i] = { id = ids[i], state = "pending", existing = false }
+    end
+    return ids
+end
+
 -- One task over the connection of a batch.
 local function send_one(config, by, first, resent, ...)
     local batch, err, code = new_task(...)
@@ -128,7 +141,7 @@ local function send_one(config, by, first, resent, ...)
     if result.code then
         return nil, result.message, result.code
     end
-    local info = result.items[1]
+    local info = items_of(result)[1]
     if info.code then
         return nil, info.message, info.code
     end
@@ -259,8 +272,9 @@ end
 
 -- Infos of one operation behind infos; notes the first failure.
 local function collect(infos, result, batch, failure)
-    local items = result.items
-        or unanswered({ batch }, result.message, result.code)
+    local items = result.code
+        and unanswered({ batch }, result.message, result.code)
+        or items_of(result)
     for i = 1, #items do
         local info = items[i]
         infos[#infos + 1] = info
@@ -295,8 +309,8 @@ function _M:enqueue_many(items)
         return unanswered(batches, ops, code), ops, code
     end
     local only = #ops == 1 and results[ops[1]]
-    if only and only.items and not only.failed then
-        return only.items
+    if only and not only.code and not only.failed then
+        return items_of(only)
     end
     local infos, failure = {}, {}
     for i = 1, #ops do

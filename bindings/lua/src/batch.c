@@ -105,38 +105,53 @@ static void keep_strings(lua_State *L, int anchor, int index, int depth) {
     }
 }
 
-/* Item i from the values at type, payload and options. *like: the task whose
- * options it shares, or NULL: then it becomes a new one, kept at anchor. False:
- * message pushed. */
-static bool read_item(lua_State *L, reeve_lua_batch *batch, size_t i,
-                      int anchor, int type, const reeve_lua_task **like,
-                      reeve_env *env, reeve_rc *code) {
-    reeve_enqueue_args *args = &batch->args[i];
+/* Item i from the values at type, payload and options as a new task, kept at
+ * anchor. False: message pushed. */
+static bool read_first(lua_State *L, reeve_lua_batch *batch, size_t i,
+                       int anchor, int type, const reeve_lua_task **out,
+                       reeve_rc *code) {
+    reeve_lua_task *task = reeve_lua_newuserdata(L, sizeof *task);
+    lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
     keep_strings(L, anchor, type, 0);
     keep_strings(L, anchor, type + 1, 0);
-    if (*like) {
-        reeve_lua_task task;
-        if (!reeve_lua_read_like(L, &task, code, anchor, type, type + 1, *like))
-            return false;
-        *args = task.args;
-    } else {
-        reeve_lua_task *task = reeve_lua_newuserdata(L, sizeof *task);
-        lua_rawseti(L, anchor, (int)lua_rawlen(L, anchor) + 1);
-        keep_strings(L, anchor, type + 2, 2);
-        if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1,
-                                 type + 2))
-            return false;
-        *args = task->args;
-        *like = task;
-    }
+    keep_strings(L, anchor, type + 2, 2);
+    if (!reeve_lua_read_task(L, task, code, anchor, type, type + 1, type + 2))
+        return false;
+    batch->args[i] = task->args;
+    *out = task;
+    return true;
+}
+
+/* Item i with the options of like. Its payload's bytes go to place i + 1 of the
+ * table at payloads, which needs no search for its end. */
+static bool read_next(lua_State *L, reeve_lua_batch *batch, size_t i,
+                      int anchor, int payloads, int type,
+                      const reeve_lua_task *like, reeve_rc *code) {
+    reeve_lua_task task;
+    if (!reeve_lua_read_like(L, &task, code, 0, type, type + 1, like))
+        return false;
+    batch->args[i] = task.args;
+    if (task.args.type.data != like->args.type.data)
+        keep_strings(L, anchor, type, 0);
+    if (lua_isnil(L, type + 1) && !task.raw)
+        return true; /* nobody's string */
+    if (task.raw)
+        lua_pushvalue(L, type + 1);
+    lua_rawseti(L, payloads, (int)i + 1);
+    return true;
+}
+
+/* Gives item i an id, if it has none, and its deadline's span. */
+static void complete_item(reeve_lua_batch *batch, size_t i,
+                          const reeve_lua_task *like, reeve_env *env) {
+    reeve_enqueue_args *args = &batch->args[i];
     if (args->id.size == 0) {
         reeve_id_new(batch->ids[i], env);
         args->id = reeve_bytes_of(batch->ids[i]);
     }
-    batch->expires_ms[i] = (*like)->expires_ms;
-    if ((*like)->expires_ms > 0)
+    batch->expires_ms[i] = like->expires_ms;
+    if (like->expires_ms > 0)
         batch->needs_clock = true;
-    return true;
 }
 
 /* task(type, payload, options, id): a batch of one; id, if given, is its id. */
@@ -151,8 +166,9 @@ static int task(lua_State *L) {
     }
     const reeve_lua_task *like = NULL;
     reeve_rc code;
-    if (!read_item(L, batch, 0, 6, 1, &like, reeve_lua_id_env(L), &code))
+    if (!read_first(L, batch, 0, 6, 1, &like, &code))
         return reeve_lua_failf(L, code, "%s", lua_tostring(L, -1));
+    complete_item(batch, 0, like, reeve_lua_id_env(L));
     if (lua_type(L, 4) == LUA_TSTRING)
         batch->args[0].id = reeve_lua_bytes(L, 4);
     lua_settop(L, 5);
@@ -189,20 +205,23 @@ static int batch_new(lua_State *L) {
     reeve_lua_batch *batch = push_batch(L, (size_t)count);
     reeve_env *env = reeve_lua_id_env(L);
     luaL_checkstack(L, 16, "batch");
-    lua_pushnil(L); /* at 6: the options of the item before */
+    lua_createtable(L, (int)count, 0); /* at 6: payloads, kept by the anchor */
+    lua_pushvalue(L, 6);
+    lua_rawseti(L, 5, 1);
+    lua_pushnil(L); /* at 7: the options of the item before */
     const reeve_lua_task *like = NULL;
     for (int i = 0; i < (int)count; i++) {
         reeve_rc code;
         push_item(L, (int)first + i);
-        if (!lua_rawequal(L, 6, 9)) {
-            like = NULL;
-            lua_pushvalue(L, 9);
-            lua_replace(L, 6);
-        }
-        if (!read_item(L, batch, (size_t)i, 5, 7, &like, env, &code))
+        bool same = like && lua_rawequal(L, 7, 10);
+        if (same ? !read_next(L, batch, (size_t)i, 5, 6, 8, like, &code)
+                 : !read_first(L, batch, (size_t)i, 5, 8, &like, &code))
             return reeve_lua_failf(L, code, "item %d: %s", (int)first + i,
                                    lua_tostring(L, -1));
-        lua_settop(L, 6);
+        complete_item(batch, (size_t)i, like, env);
+        lua_settop(L, 10);
+        lua_replace(L, 7);
+        lua_settop(L, 7);
     }
     lua_settop(L, 4);
     return 1;

@@ -17,53 +17,27 @@ static bool is_plain(const reeve_enqueue_result *item) {
            !item->existing && item->due_at_ms == 0;
 }
 
-/* What stays the same from item to item, pushed once: a name that is at hand
- * need not be looked up in Lua's table of strings. */
-enum name {
-    NAME_ID,
-    NAME_STATE,
-    NAME_PENDING,
-    NAME_EXISTING,
-    NAME_COUNT
-};
-
-static void push_names(lua_State *L) {
-    lua_pushliteral(L, "id");
-    lua_pushliteral(L, "state");
-    lua_pushstring(L, reeve_state_name(REEVE_STATE_PENDING));
-    lua_pushliteral(L, "existing");
-}
-
-/* The info of a plain item; the names begin at names. */
-static void push_plain(lua_State *L, const reeve_enqueue_result *item,
-                       int names) {
-    lua_createtable(L, 0, 3);
-    lua_pushvalue(L, names + NAME_ID);
-    lua_pushstring(L, item->id);
-    lua_rawset(L, -3);
-    lua_pushvalue(L, names + NAME_STATE);
-    lua_pushvalue(L, names + NAME_PENDING);
-    lua_rawset(L, -3);
-    lua_pushvalue(L, names + NAME_EXISTING);
-    lua_pushboolean(L, 0);
-    lua_rawset(L, -3);
+/* ids: the id of each task when all are plain; Lua makes infos of them from a
+ * template, which costs less than a table's fields set one by one. */
+static void set_ids(lua_State *L, const reeve_protocol_result *result) {
+    lua_createtable(L, (int)result->enqueued_count, 0);
+    for (size_t i = 0; i < result->enqueued_count; i++) {
+        lua_pushstring(L, result->enqueued[i].id);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "ids");
 }
 
 /* items: for each task its info; one that was refused has code and message, and
  * then failed is set, too. */
 static void set_items(lua_State *L, const reeve_protocol_result *result) {
-    luaL_checkstack(L, NAME_COUNT + 6, "items");
-    int names = lua_gettop(L) + 1;
-    push_names(L);
+    luaL_checkstack(L, 8, "items");
     lua_createtable(L, (int)result->enqueued_count, 0);
     bool failed = false;
     for (size_t i = 0; i < result->enqueued_count; i++) {
         const reeve_enqueue_result *item = &result->enqueued[i];
         failed = failed || item->code < 0;
-        if (is_plain(item))
-            push_plain(L, item, names);
-        else
-            reeve_lua_push_enqueued(L, item);
+        reeve_lua_push_enqueued(L, item);
         if (item->code < 0) {
             lua_pushstring(L, reeve_code_slug(item->code));
             lua_setfield(L, -2, "code");
@@ -72,10 +46,17 @@ static void set_items(lua_State *L, const reeve_protocol_result *result) {
         }
         lua_rawseti(L, -2, (int)i + 1);
     }
-    lua_setfield(L, names - 1, "items");
-    lua_settop(L, names - 1);
+    lua_setfield(L, -2, "items");
     if (failed)
         reeve_lua_set_bool(L, "failed", true);
+}
+
+/* Whether all are plain, which is when ids say everything. */
+static bool are_plain(const reeve_protocol_result *result) {
+    size_t plain = 0;
+    while (plain < result->enqueued_count && is_plain(&result->enqueued[plain]))
+        plain++;
+    return plain == result->enqueued_count;
 }
 
 /* lost: indices of what is no longer ours; nil when all is. */
@@ -100,7 +81,10 @@ static void set_lost(lua_State *L, const reeve_protocol_result *result) {
 static void set_rest(lua_State *L, const reeve_protocol_result *result) {
     switch (result->kind) {
     case REEVE_PROTOCOL_ENQUEUE:
-        set_items(L, result);
+        if (are_plain(result))
+            set_ids(L, result);
+        else
+            set_items(L, result);
         break;
     case REEVE_PROTOCOL_TURN:
         reeve_lua_set_bool(L, "more", result->more != 0);
