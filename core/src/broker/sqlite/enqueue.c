@@ -1,5 +1,8 @@
 /*
- * enqueue: one transaction for the batch, whatever queues it names.
+ * enqueue: one transaction for the batch, whatever queues it names. Tasks that
+ * just become pending are stored many a statement. When one of those has an id
+ * that is taken, SQLite does not say which: the transaction starts over, and
+ * stores one by one.
  */
 #include "broker/sqlite/handle.h"
 
@@ -64,22 +67,58 @@ static void keep_key(reeve__sqlite *sq, const reeve__enqueue_item *item,
     reeve__sqlite_run(sq, stmt);
 }
 
+/* Binds a task's columns from index on. */
+static void bind_task(sqlite3_stmt *stmt, int index, reeve__sqlite_queue *queue,
+                      const reeve__enqueue_item *item, int64_t due_at_ms,
+                      int64_t now_at_ms) {
+    reeve__sqlite_place place = reeve__sqlite_place_in(
+        queue, item->state, item->priority, due_at_ms, false);
+    sqlite3_bind_int64(stmt, index, queue->id);
+    reeve__sqlite_bind_bytes(stmt, index + 1, item->id);
+    sqlite3_bind_int(stmt, index + 2, item->state);
+    sqlite3_bind_int64(stmt, index + 3, place.major);
+    sqlite3_bind_int64(stmt, index + 4, place.minor);
+    sqlite3_bind_int64(stmt, index + 5,
+                       due_at_ms > now_at_ms ? due_at_ms : now_at_ms);
+    sqlite3_bind_int(stmt, index + 6, item->priority);
+    reeve__sqlite_bind_blob(stmt, index + 7, item->envelope, true);
+}
+
 /* False: the id is taken. */
 static bool add(reeve__sqlite *sq, reeve__sqlite_queue *queue,
                 const reeve__enqueue_item *item, int64_t due_at_ms,
                 int64_t now_at_ms) {
-    reeve__sqlite_place place = reeve__sqlite_place_in(
-        queue, item->state, item->priority, due_at_ms, false);
     sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_TASK_ADD);
-    sqlite3_bind_int64(stmt, 1, queue->id);
-    reeve__sqlite_bind_bytes(stmt, 2, item->id);
-    sqlite3_bind_int(stmt, 3, item->state);
-    sqlite3_bind_int64(stmt, 4, place.major);
-    sqlite3_bind_int64(stmt, 5, place.minor);
-    sqlite3_bind_int64(stmt, 6, due_at_ms > now_at_ms ? due_at_ms : now_at_ms);
-    sqlite3_bind_int(stmt, 7, item->priority);
-    reeve__sqlite_bind_blob(stmt, 8, item->envelope, true);
+    bind_task(stmt, 1, queue, item, due_at_ms, now_at_ms);
     return reeve__sqlite_run(sq, stmt) > 0;
+}
+
+static bool just_pends(const reeve__enqueue_item *item) {
+    return item->idempotency_key.size == 0 && item->due_at_ms == 0 &&
+           item->delay_ms <= 0;
+}
+
+/* As many as one statement takes. False: an id is taken, whosever. */
+static bool add_many(reeve__sqlite *sq, reeve__enqueue_item *items,
+                     int64_t now_at_ms) {
+    sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_TASKS_ADD);
+    for (int i = 0; i < REEVE__SQLITE_ADD_MANY; i++) {
+        reeve__enqueue_item *item = &items[i];
+        reeve__sqlite_queue *queue = reeve__sqlite_queue_get(sq, item->queue);
+        if (!queue) {
+            return true; /* failed, and sq says so */
+        }
+        item->code = REEVE_OK;
+        item->existing = false;
+        item->state = REEVE_STATE_PENDING;
+        item->out_due_at_ms = 0;
+        set_out_id(item, item->id);
+        bind_task(stmt, 1 + i * 8, queue, item, 0, now_at_ms);
+        reeve__sqlite_queue_count(queue, REEVE_STATE_NONE, item->state);
+        queue->ring = true;
+    }
+    int changed = reeve__sqlite_run(sq, stmt);
+    return sq->failed != SQLITE_OK || changed == REEVE__SQLITE_ADD_MANY;
 }
 
 static void enqueue_one(reeve__sqlite *sq, reeve__enqueue_item *item,
@@ -111,6 +150,33 @@ static void enqueue_one(reeve__sqlite *sq, reeve__enqueue_item *item,
         queue->ring || !later || next_at_ms == 0 || due_at_ms < next_at_ms;
 }
 
+/* How many from the first on are stored by one statement: all it takes, or 0. */
+static size_t count_many(const reeve__enqueue_item *items, size_t count) {
+    size_t many = 0;
+    while (many < count && many < REEVE__SQLITE_ADD_MANY &&
+           just_pends(&items[many])) {
+        many++;
+    }
+    return many == REEVE__SQLITE_ADD_MANY ? many : 0;
+}
+
+/* False: nothing is certain, start over one by one. */
+static bool enqueue_all(reeve__sqlite *sq, reeve__enqueue_item *items,
+                        size_t count, bool singly) {
+    /* After the lock is ours: what waited for it is not due in the past. */
+    int64_t now_at_ms = reeve__now_at_ms(sq->base.env);
+    for (size_t i = 0; i < count && sq->failed == SQLITE_OK;) {
+        size_t many = singly ? 0 : count_many(&items[i], count - i);
+        if (many == 0) {
+            enqueue_one(sq, &items[i++], now_at_ms);
+        } else if (!add_many(sq, &items[i], now_at_ms)) {
+            return false;
+        }
+        i += many;
+    }
+    return true;
+}
+
 reeve_rc reeve__sqlite_enqueue(reeve__broker *broker,
                                reeve__enqueue_item *items, size_t count,
                                reeve_error *err) {
@@ -123,10 +189,9 @@ reeve_rc reeve__sqlite_enqueue(reeve__broker *broker,
         return rc;
     }
     reeve__sqlite_begin(sq, true);
-    /* After the lock is ours: what waited for it is not due in the past. */
-    int64_t now_at_ms = reeve__now_at_ms(broker->env);
-    for (size_t i = 0; i < count && sq->failed == SQLITE_OK; i++) {
-        enqueue_one(sq, &items[i], now_at_ms);
+    if (!enqueue_all(sq, items, count, false)) {
+        reeve__sqlite_restart(sq);
+        (void)enqueue_all(sq, items, count, true);
     }
     rc = reeve__sqlite_end(sq, err);
     reeve__sqlite_leave(sq);

@@ -192,6 +192,12 @@ reeve_rc reeve__sqlite_end(reeve__sqlite *sq, reeve_error *err) {
     return rc;
 }
 
+void reeve__sqlite_restart(reeve__sqlite *sq) {
+    reeve__sqlite_run(sq, reeve__sqlite_use(sq, REEVE__SQL_ROLLBACK));
+    ring_queues(sq, false);
+    reeve__sqlite_begin(sq, true);
+}
+
 reeve__sqlite_queue *reeve__sqlite_queue_meet(reeve__sqlite *sq,
                                               reeve_bytes name) {
     uint32_t hash = reeve__board_hash(name);

@@ -23,6 +23,9 @@
 /* What a task's row costs beside its bytes, for the estimate of sizes. */
 #define REEVE__SQLITE_TASK_BYTES 200
 
+/* Tasks that one statement stores. */
+#define REEVE__SQLITE_ADD_MANY 16
+
 /* X(name, sql): see sql.c for the texts. */
 enum reeve__sqlite_sql {
     REEVE__SQL_BEGIN_READ,
@@ -41,6 +44,7 @@ enum reeve__sqlite_sql {
     REEVE__SQL_KEYS_SWEEP,
     REEVE__SQL_TASK_LOOK,
     REEVE__SQL_TASK_ADD,
+    REEVE__SQL_TASKS_ADD,
     REEVE__SQL_TASK_FIND,
     REEVE__SQL_TASK_DELETE,
     REEVE__SQL_TASK_MOVE,
@@ -127,6 +131,8 @@ void reeve__sqlite_leave(reeve__sqlite *sq);
 /* A transaction; end commits, rings the bells, or rolls back and reports. */
 void reeve__sqlite_begin(reeve__sqlite *sq, bool write);
 reeve_rc reeve__sqlite_end(reeve__sqlite *sq, reeve_error *err);
+/* Undoes what the transaction has done, and begins another one to write. */
+void reeve__sqlite_restart(reeve__sqlite *sq);
 /* Error of a failed connection or statement, naming file and cause. */
 reeve_rc reeve__sqlite_fail(const reeve__sqlite *sq, int code,
                             reeve_error *err);

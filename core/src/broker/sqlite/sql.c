@@ -18,6 +18,15 @@
     "queue, token, back, front, done_total, failed_total, weight, paused,"     \
     " scheduled, pending, active, retry, completed, archived"
 
+#define TASK_ADD                                                               \
+    "INSERT INTO tasks(queue, id, state, major, minor, at_ms, priority,"       \
+    " envelope) VALUES"
+#define TASK "(?, ?, ?, ?, ?, ?, ?, ?)"
+#define TASKS_4 TASK ", " TASK ", " TASK ", " TASK
+#define TASKS_16 TASKS_4 ", " TASKS_4 ", " TASKS_4 ", " TASKS_4
+
+_Static_assert(REEVE__SQLITE_ADD_MANY == 16, "as in TASKS_16");
+
 const char *const reeve__sqlite_sql[REEVE__SQL_COUNT] = {
     [REEVE__SQL_BEGIN_READ] = "BEGIN",
     [REEVE__SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -53,10 +62,8 @@ const char *const reeve__sqlite_sql[REEVE__SQL_COUNT] = {
     [REEVE__SQL_TASK_LOOK] =
         "SELECT task, state, at_ms FROM tasks INDEXED BY tasks_id"
         " WHERE queue = ?1 AND id = ?2",
-    [REEVE__SQL_TASK_ADD] =
-        "INSERT INTO tasks(queue, id, state, major, minor, at_ms, priority,"
-        " envelope) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-        " ON CONFLICT DO NOTHING",
+    [REEVE__SQL_TASK_ADD] = TASK_ADD TASK " ON CONFLICT DO NOTHING",
+    [REEVE__SQL_TASKS_ADD] = TASK_ADD TASKS_16 " ON CONFLICT DO NOTHING",
     [REEVE__SQL_TASK_FIND] =
         "SELECT " REEVE__SQLITE_ROW_COLUMNS " FROM tasks INDEXED BY tasks_id"
         " WHERE queue = ?1 AND id = ?2",
