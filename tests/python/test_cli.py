@@ -176,6 +176,8 @@ def test_watch_prints_until_it_is_ended(place: Place, app: App) -> None:
         (("worker", "work", "--queues", "a=x"), 2, "write name=weight"),
         (("worker", "work", "--queues", "a=3,b,a"), 2, "a is there twice"),
         (("worker", "work", "-c", "0"), 2, "concurrency is 0"),
+        (("worker", "work", "--prefetch", "all"), 2, "write auto, none or a number"),
+        (("worker", "work", "--prefetch", "2000"), 2, "prefetch is 2000; it must be 1 to 1000"),
         (("worker", "work", "--lease", "1ms"), 2, "lease"),
         (("worker", "work", "--grace", "never"), 2, "grace is 'never'"),
         (("demo", "/no/such/dir"), 2, "does not exist"),

@@ -159,6 +159,11 @@ def test_retry_reads_what_people_write(mem_app: App) -> None:
     ("options", "error", "message"),
     [
         ({"concurrency": 0}, InvalidError, "concurrency is 0"),
+        ({"prefetch": 0}, InvalidError, "prefetch is 0; it must be 1 to 1000, 'auto' or 'none'"),
+        ({"prefetch": 1001}, InvalidError, "prefetch is 1001; it must be 1 to 1000"),
+        ({"prefetch": "most"}, InvalidError, "prefetch is 'most'; it must be 1 to 1000"),
+        ({"prefetch": True}, TypeError, "prefetch must be an integer, 'auto' or 'none', not True"),
+        ({"prefetch": 1.5}, TypeError, "prefetch must be an integer"),
         ({"concurrency": 10_001}, InvalidError, "concurrency is 10001"),
         ({"concurrency": "5"}, TypeError, "concurrency must be an integer"),
         ({"order": "random"}, InvalidError, "order is 'random'"),

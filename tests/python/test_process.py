@@ -118,7 +118,7 @@ def test_a_dead_child_is_replaced_and_its_jobs_handed_back(place: Place, app: Ap
 @linux
 def test_a_second_signal_passes_through_the_supervisor(place: Place, app: App) -> None:
     jobs = [app.enqueue("hold", {}) for _ in range(2)]
-    with place.worker("--processes", "2", "-c", "1") as supervisor:
+    with place.worker("--processes", "2", "-c", "1", "--prefetch", "none") as supervisor:
         wait_for(lambda: place.count("held") == 2)
         supervisor.send_signal(signal.SIGTERM)
         supervisor.send_signal(signal.SIGINT)

@@ -501,6 +501,34 @@ def test_no_thread_is_left_behind(app: App, calls: Counted) -> None:
         assert not thread.is_alive()
 
 
+@pytest.mark.parametrize(
+    ("prefetch", "least", "most"), [("auto", 1, 1000), (3, 1, 3), ("none", -1, 0)]
+)
+@pytest.mark.parametrize("is_async", [False, True], ids=["thread", "loop"])
+def test_prefetch(
+    mem_app: App, calls: Counted, prefetch: Any, least: int, most: int, is_async: bool
+) -> None:
+    """Quick jobs are claimed ahead, within the bound; two run at a time nevertheless."""
+    running = 0
+
+    def handler() -> None:
+        nonlocal running
+        running += 1
+        calls.add((running, worker.stats()["active"]))
+        running -= 1
+
+    async def ahandler() -> None:
+        handler()
+
+    task: Any = mem_app.task(ahandler if is_async else handler)
+    task.enqueue_many([()] * 3000)
+    worker = mem_app.worker(concurrency=2, prefetch=prefetch)
+    with worker:
+        seen = calls.wait(3000)
+    assert max(running for running, _ in seen) <= 2
+    assert least <= max(active for _, active in seen) - 2 <= most
+
+
 def test_strict_order(app: App, calls: Counted) -> None:
     @app.task
     async def handler(name: str) -> None:

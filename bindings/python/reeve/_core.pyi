@@ -96,6 +96,7 @@ class WorkerRow(TypedDict):
 
 class WorkerStats(TypedDict):
     active: int
+    held: int
     claimed: int
     done: int
     retried: int
@@ -214,6 +215,7 @@ class Worker:
         grace_ms: int = 0,
         archive_ms: int = 0,
         archive_count: int = 0,
+        prefetch: int = 0,
     ) -> Worker: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("reeve.worker")
 
 Order = Literal["weighted", "strict"]
+Prefetch = int | Literal["auto", "none"]
 
 _POLL_COUNT = 1024
 
@@ -49,6 +50,7 @@ class WorkerOptions(TypedDict, total=False):
 
     concurrency: int  #: jobs at a time, 1 … 10000; default 10
     queues: Mapping[str, int] | None  #: name → weight; default: the queues of the app's tasks
+    prefetch: Prefetch  #: jobs claimed beyond those that run; "auto" (default), "none", 1 … 1000
     order: Order  #: "weighted" (default) or "strict": first queue first
     lease: Duration | None  #: default 30 s
     grace: Duration | None  #: a stop waits this long for handlers; default 25 s
@@ -78,10 +80,24 @@ def check_worker_options(options: Mapping[str, Any]) -> None:
         raise TypeError("concurrency must be an integer")
     if not 1 <= concurrency <= 10_000:
         raise InvalidError(f"concurrency is {concurrency}; it must be 1 to 10000")
+    _check_prefetch(options.get("prefetch", "auto"))
     if options.get("order", "weighted") not in ("weighted", "strict"):
         raise InvalidError(f"order is {options['order']!r}; one of 'weighted', 'strict'")
     if options.get("id") is not None:
         check_name(options["id"], "worker id")
+
+
+def _check_prefetch(value: object) -> None:
+    if value in ("auto", "none"):
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(f"prefetch must be an integer, 'auto' or 'none', not {value!r}")
+    if isinstance(value, str) or not 1 <= value <= 1000:
+        raise InvalidError(f"prefetch is {value!r}; it must be 1 to 1000, 'auto' or 'none'")
+
+
+def _core_prefetch(value: Prefetch) -> int:
+    return {"auto": 0, "none": _core.NEVER}[value] if isinstance(value, str) else value
 
 
 def queue_weights(app: App, given: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
@@ -126,6 +142,7 @@ def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> 
         id=options.get("id"),
         order=1 if options.get("order") == "strict" else 0,
         concurrency=options.get("concurrency", 10),
+        prefetch=_core_prefetch(options.get("prefetch", "auto")),
         lease_ms=span("lease"),
         ageing_ms=span("ageing"),
         grace_ms=span("grace"),

@@ -40,14 +40,15 @@ static int parse_options(reeve_worker_options *o, PyObject **env,
         "url",      "env",        "queues",        "prefix",
         "id",       "order",      "concurrency",   "settle_count",
         "manual",   "lease_ms",   "ageing_ms",     "settle_delay_ms",
-        "grace_ms", "archive_ms", "archive_count", NULL,
+        "grace_ms", "archive_ms", "archive_count", "prefetch",
+        NULL,
     };
     long long ms[6] = { 0 };
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "sO!O!|$zziiipLLLLLL:Worker", names, &o->url,
+            args, kwargs, "sO!O!|$zziiipLLLLLLi:Worker", names, &o->url,
             state->env_type, env, &PyTuple_Type, queues, &o->prefix, &o->id,
             &o->order, &o->concurrency, &o->settle_count, &o->manual, &ms[0],
-            &ms[1], &ms[2], &ms[3], &ms[4], &ms[5]))
+            &ms[1], &ms[2], &ms[3], &ms[4], &ms[5], &o->prefetch))
         return -1;
     o->lease_ms = ms[0];
     o->ageing_ms = ms[1];
@@ -334,8 +335,8 @@ static PyObject *worker_stats(PyObject *object, PyObject *unused) {
     if (rc < 0)
         return glue_raise(glue_state_of(object), rc, &err);
     return Py_BuildValue(
-        "{sisLsLsLsLsLsLsLsLsL}", "active", s.active, "claimed",
-        (long long)s.claimed, "done", (long long)s.done, "retried",
+        "{sisisLsLsLsLsLsLsLsLsL}", "active", s.active, "held", s.held,
+        "claimed", (long long)s.claimed, "done", (long long)s.done, "retried",
         (long long)s.retried, "archived", (long long)s.archived, "requeued",
         (long long)s.requeued, "lease_lost", (long long)s.lease_lost, "stuck",
         (long long)s.stuck, "reclaimed", (long long)s.reclaimed, "reconnects",

@@ -91,9 +91,21 @@ def parse_queues(text: str | None) -> dict[str, int] | None:
     return weights
 
 
+def parse_prefetch(text: str) -> int | str:
+    """``auto``, ``none`` or a number; which numbers, the worker knows."""
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    if text not in ("auto", "none"):
+        raise click.BadParameter(
+            f"{text!r}; write auto, none or a number, as --prefetch 20", param_hint="--prefetch"
+        )
+    return text
+
+
 @click.command(
     epilog="Examples:  reeve worker shop.tasks:app -c 50  |  "
-    "reeve worker app --processes 4 --queues mail=6,default=3"
+    "reeve worker app --processes 4 --queues mail=6,default=3  |  "
+    "reeve worker reports:app -c 2 --prefetch none"
 )
 @click.argument("app", metavar="MODULE[:APP]")
 @click.option(
@@ -110,6 +122,13 @@ def parse_queues(text: str | None) -> dict[str, int] | None:
     default=1,
     show_default=True,
     help="Worker processes; with more than one, a supervisor keeps them alive.",
+)
+@click.option(
+    "--prefetch",
+    metavar="auto|none|N",
+    default="auto",
+    show_default=True,
+    help="Claim ahead of free places: as many as pay, none, or N (1 to 1000) at most.",
 )
 @click.option("--queues", metavar="LIST", help="mail=6,default=3; default: the tasks' queues.")
 @click.option(
@@ -140,6 +159,7 @@ def worker(
     app: str,
     concurrency: int,
     processes: int,
+    prefetch: str,
     queues: str | None,
     order: str,
     lease: str | None,
@@ -159,7 +179,7 @@ def worker(
     if url is not None or prefix is not None:
         loaded.rebase(url or loaded.url, prefix=prefix)
     options: dict[str, Any] = {"concurrency": concurrency, "queues": queues, "order": order}
-    options |= {"lease": lease, "grace": grace}
+    options |= {"lease": lease, "grace": grace, "prefetch": parse_prefetch(prefetch)}
     grace_s = to_ms(grace, "grace") / 1000
     if worker_id is None and (processes > 1 or supervise):
         if loaded.url.startswith("mem:"):
