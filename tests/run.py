@@ -352,12 +352,13 @@ def show_guard(tally: Tally, out: Outcome) -> None:
 
 
 def bench_check_suite(tally: Tally, plan: Plan) -> None:
-    """The guard over counted costs, and its own tests."""
+    """The guard over counted costs, its own tests and those of the benchmark's harness."""
     env = {"REEVE_BUILD_DIR": str(plan.build)}
     bench = ROOT / "tests" / "bench"
-    if plan.wants("test_check"):
-        out = run([sys.executable, str(bench / "test_check.py")], 300, env)
-        show(tally, "test_check", count_unittest(out.output, out.code), out)
+    for name in ("test_check", "test_referee"):
+        if plan.wants(name):
+            out = run([sys.executable, str(bench / f"{name}.py")], 300, env)
+            show(tally, name, count_unittest(out.output, out.code), out)
     if plan.wants("bench-check"):
         show_guard(tally, run([sys.executable, str(bench / "check.py"), "--json"], 900, env))
 

@@ -126,18 +126,13 @@ class Campaign:
         ]
         self.note(f"recovery: {len(cases)} kills, up to {self.bounds.wait_s:.0f} s")
 
-        def axes(kill: str) -> Axes:
-            return {"kill": kill, "wait_s": int(self.bounds.wait_s)}
-
-        def report(case: Case, kill: str, figures: Figures, note: str) -> None:
-            name = case.system.name
-            self.records.add(RECOVERY, name, case.setting, axes(kill), figures, 0, note)
-
-        def refuse(case: Case, kill: str, why: str) -> None:
-            name = f"{case.system.name} {case.setting}"
-            self._skip(name, f"{RECOVERY}, {titled(axes(kill))}", why)
-
-        recovery.recover_all(cases, report, refuse)
+        for (case, kill), outcome in zip(cases, recovery.recover_all(cases), strict=True):
+            axes: Axes = {"kill": kill, "wait_s": int(self.bounds.wait_s)}
+            name, setting = case.system.name, case.setting
+            if isinstance(outcome, str):
+                self._skip(f"{name} {setting}", f"{RECOVERY}, {titled(axes)}", outcome)
+            else:
+                self.records.add(RECOVERY, name, setting, axes, outcome[0], 0, outcome[1])
 
     def _skip(self, system: str, row: str, why: str) -> None:
         self.records.skip(system, row, why)

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from referee.phases import FIRST_RUN_S, Case, Figures
@@ -21,8 +21,8 @@ from referee.servers import Redis, ServerError
 KILLS = ("worker", "child")
 #: Threads or greenlets of one process do the work whatever is asked for: no child to kill.
 ONE_PROCESS = ("reeve-c", "reeve-lua", "asynq", "bullmq")
-Report = Callable[[Case, str, Figures, str], None]
-Refuse = Callable[[Case, str, str], None]
+#: Figures and a note, or why there are none.
+Outcome = tuple[Figures, str] | str
 
 
 def recover(case: Case, kill: str, starting: threading.Semaphore) -> tuple[Figures, str]:
@@ -94,23 +94,15 @@ def idle_worker(case: Case, redis: Redis, folder: Path) -> Worker:
     return worker
 
 
-def recover_all(cases: list[tuple[Case, str]], report: Report, refuse: Refuse) -> None:
-    """All cases side by side; two at a time start their workers."""
+def recover_all(cases: list[tuple[Case, str]]) -> list[Outcome]:
+    """All cases side by side, two at a time start their workers; outcomes in the cases' order."""
     starting = threading.Semaphore(2)
-    lock = threading.Lock()
 
-    def one(case: Case, kill: str) -> None:
+    def one(pair: tuple[Case, str]) -> Outcome:
         try:
-            figures, note = recover(case, kill, starting)
+            return recover(*pair, starting)
         except (PhaseError, ServerError, OSError, ValueError) as error:
-            with lock:
-                refuse(case, kill, str(error))
-            return
-        with lock:
-            report(case, kill, figures, note)
+            return str(error)
 
-    threads = [threading.Thread(target=one, args=pair) for pair in cases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(max(len(cases), 1)) as pool:
+        return list(pool.map(one, cases))

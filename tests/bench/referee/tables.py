@@ -74,11 +74,10 @@ def table(members: list[Record]) -> list[str]:
         for metric in metrics:
             value = shown(metric, cells[metric].median) if metric in cells else ""
             text += f"{value:>13}"
-        record = cells.get(main)
-        if record is not None:
-            low, high = min(record.runs.values()), max(record.runs.values())
-            spread = f"{shown(main, low)} … {shown(main, high)}" if len(record.runs) > 1 else ""
-            text += f"{ratio(record, reference):>11}  {spread}"
-            text += f"  {record.note}" if record.note else ""
+        if main in cells:
+            chief = cells[main]
+            low, high = min(chief.runs.values()), max(chief.runs.values())
+            spread = f"{shown(main, low)} … {shown(main, high)}" if len(chief.runs) > 1 else ""
+            text += f"{ratio(chief, reference):>11}  {spread}  {chief.note}"
         out.append(text.rstrip())
     return out
