@@ -8,7 +8,7 @@ describe("a worker", function()
     app = assert(reeve.new { url = url })
     -- As in the script: what a task is enqueued with is the producer's to say.
     for _, name in ipairs { "echo", "fields", "nothing", "no", "coroutines", "stale", "keep",
-      "unsaid", "token", "snooze", "enqueue", "said", "bad_snooze" } do
+      "unsaid", "token", "meet", "unhooked", "snooze", "enqueue", "said", "bad_snooze" } do
       app:task(name, { queue = "q", max_retries = 0, retention = 60 })
     end
     app:task("discard", { queue = "q", retention = 60 })
@@ -145,9 +145,10 @@ describe("a worker", function()
   end)
 
   it("ends handlers that run too long", function()
-    local names = { "napping", "polling", "loop", "many_coroutines", "stubborn", "in_coroutine" }
+    local names = { "napping", "polling", "loop", "many_coroutines", "stubborn", "in_coroutine", "hooked" }
     local items = {}
     for i, name in ipairs(names) do items[i] = { name, nil, { timeout = 0.1 } } end
+    items[#items + 1] = { "unhooked" } -- what the last of them had is gone
     -- One after the other, so that stop comes when all have ended.
     local stats, report, output = run(items)
     assert.is_table(stats, report.message)
@@ -156,6 +157,7 @@ describe("a worker", function()
     for _, name in ipairs(names) do
       assert.equal("TimeoutError", failure(name).error_type)
     end
+    assert.is_true(util.by_type(app, "q", "completed").unhooked.result)
   end)
 
   it("lets a handler clean up after its timeout", function()
@@ -206,6 +208,21 @@ describe("a worker", function()
     end
     return largest, count
   end
+
+  it("opens one client for the handlers of all states", function()
+    local path = url:match "^sqlite://(.*)reeve.db$" .. "meeting"
+    local function handles(states)
+      os.remove(path)
+      local items = {}
+      for i = 1, states do items[i] = { "meet", { path = path, states = states } } end
+      run(items, ("{ concurrency = %d, prefetch = false }"):format(states))
+      os.remove(path)
+      return util.by_type(app, "q", "completed").meet.result
+    end
+    local one = handles(1)
+    assert.is_true(one > 0)
+    assert.equal(one, handles(4))
+  end)
 
   it("claims ahead by itself", function()
     local _, count = claims "{ concurrency = 1 }"

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("REEVE_BUILD_DIR", ROOT / "build-dev"))
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 MODULES = Path(os.environ.get("REEVE_NGINX_MODULES", "/usr/lib/nginx/modules"))
+# A library for nginx alone to load first, such as AddressSanitizer's.
+PRELOAD = os.environ.get("REEVE_NGINX_PRELOAD", "")
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
 TEMPLATE = """\
@@ -95,8 +97,9 @@ class Nginx:
 
     def start(self) -> Nginx:
         command = [NGINX, "-p", str(self.prefix), "-c", "nginx.conf", "-e", "error.log"]
+        env = {**os.environ, "LD_PRELOAD": PRELOAD} if PRELOAD else None
         with open(self.prefix / "out.log", "ab") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=env)
         self.wait()
         return self
 

@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "glue.h"
+#include "runtime.h"
 
 #define TYPE "reeve.client"
+
+typedef struct holder {
+    reeve_client *client;
+    bool is_shared; /* it is the worker's, and stays open */
+} holder;
 
 static const reeve_lua_option options_list[] = {
     { "payload_max", REEVE_LUA_SIZE,
@@ -27,9 +32,10 @@ bool reeve_lua_read_client(lua_State *L, reeve_client_options *out,
 }
 
 static int client_gc(lua_State *L) {
-    reeve_client **place = luaL_checkudata(L, 1, TYPE);
-    reeve_client_close(*place);
-    *place = NULL;
+    holder *self = luaL_checkudata(L, 1, TYPE);
+    if (!self->is_shared)
+        reeve_client_close(self->client);
+    self->client = NULL;
     return 0;
 }
 
@@ -47,21 +53,26 @@ static int client_new(lua_State *L) {
     reeve_rc rc = 0;
     if (!reeve_lua_read_client(L, &options, &rc, 1, "client"))
         return reeve_lua_refuse(L, rc);
-    reeve_client **place = reeve_lua_newuserdata(L, sizeof *place);
-    *place = NULL;
+    holder *self = reeve_lua_newuserdata(L, sizeof *self);
+    *self = (holder){ 0 };
     luaL_getmetatable(L, TYPE);
     lua_setmetatable(L, -2);
     reeve_error err = { 0 };
-    rc = reeve_client_open(place, NULL, &options, &err);
-    return rc ? reeve_lua_fail(L, rc, &err) : 1;
+    reeve_lua_runner *runner = reeve_lua_runner_of(L);
+    self->is_shared = runner != NULL;
+    if (runner)
+        self->client = reeve_lua_shared_client(runner->hub, &options, &err);
+    else
+        (void)reeve_client_open(&self->client, NULL, &options, &err);
+    return self->client ? 1 : reeve_lua_fail(L, err.code, &err);
 }
 
 /* The client at index 1, or NULL with nil, message, code pushed. */
 static reeve_client *open_client(lua_State *L) {
-    reeve_client **place = luaL_checkudata(L, 1, TYPE);
-    if (!*place)
+    const holder *self = luaL_checkudata(L, 1, TYPE);
+    if (!self->client)
         reeve_lua_failf(L, REEVE_E_USAGE, "the client is closed");
-    return *place;
+    return self->client;
 }
 
 /* A deadline that is a span from the server's now. */

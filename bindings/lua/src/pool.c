@@ -22,25 +22,29 @@ static bool init_cond(pthread_cond_t *cond) {
     return good;
 }
 
-static bool init_sync(reeve_lua_hub *hub) {
-    if (pthread_mutex_init(&hub->mutex, NULL))
-        return false;
-    if (!init_cond(&hub->idle_cond)) {
-        pthread_mutex_destroy(&hub->mutex);
-        return false;
-    }
-    if (!init_cond(&hub->wake_cond)) {
-        pthread_cond_destroy(&hub->idle_cond);
-        pthread_mutex_destroy(&hub->mutex);
-        return false;
-    }
-    return true;
-}
-
 static void dispose_sync(reeve_lua_hub *hub) {
+    pthread_cond_destroy(&hub->client_cond);
     pthread_cond_destroy(&hub->wake_cond);
     pthread_cond_destroy(&hub->idle_cond);
     pthread_mutex_destroy(&hub->mutex);
+}
+
+static bool init_sync(reeve_lua_hub *hub) {
+    if (pthread_mutex_init(&hub->mutex, NULL))
+        return false;
+    bool idle = init_cond(&hub->idle_cond);
+    bool wake = init_cond(&hub->wake_cond);
+    bool client = init_cond(&hub->client_cond);
+    if (idle && wake && client)
+        return true;
+    if (idle)
+        pthread_cond_destroy(&hub->idle_cond);
+    if (wake)
+        pthread_cond_destroy(&hub->wake_cond);
+    if (client)
+        pthread_cond_destroy(&hub->client_cond);
+    pthread_mutex_destroy(&hub->mutex);
+    return false;
 }
 
 reeve_lua_hub *reeve_lua_hub_new(size_t count) {
@@ -71,6 +75,7 @@ void reeve_lua_hub_free(reeve_lua_hub *hub) {
             lua_close(hub->runners[i].state);
         pthread_mutex_destroy(&hub->runners[i].mutex);
     }
+    reeve_lua_shared_close(hub);
     dispose_sync(hub);
     free(hub->runners);
     free(hub);

@@ -6,6 +6,7 @@
  *   pool.c      the hub: states, who runs what
  *   state.c     making one state
  *   run.c       one task: from delivery to outcome
+ *   shared.c    the clients of handlers
  *   watchdog.c  interrupts handlers that were told to stop
  *   dev.c       reload in development
  *
@@ -25,6 +26,7 @@
 #define REEVE_LUA_SIGNAL SIGURG
 
 typedef struct reeve_lua_hub reeve_lua_hub;
+typedef struct reeve_lua_shared reeve_lua_shared;
 
 enum reeve_lua_interrupt {
     REEVE_LUA_RUN_ON = 0,
@@ -70,8 +72,9 @@ typedef struct reeve_lua_recipe {
 
 struct reeve_lua_hub {
     pthread_mutex_t mutex;
-    pthread_cond_t idle_cond; /* a runner came back while leaving */
-    pthread_cond_t wake_cond; /* for the watchdog */
+    pthread_cond_t idle_cond;   /* a runner came back while leaving */
+    pthread_cond_t wake_cond;   /* for the watchdog */
+    pthread_cond_t client_cond; /* a client was opened, or could not be */
     reeve_lua_runner *runners;
     size_t runner_count;
     size_t bound_count;  /* guarded by mutex: runners that have a thread */
@@ -81,6 +84,7 @@ struct reeve_lua_hub {
     bool watchdog_runs;
     bool ends; /* guarded by mutex */
     size_t memory_max;
+    reeve_lua_shared *clients; /* guarded by mutex */
 };
 
 /* pool.c */
@@ -123,6 +127,16 @@ reeve_rc reeve_lua_run_task(reeve_outcome *out, reeve_delivery *dlv, void *user,
 void reeve_lua_push_invoker(lua_State *L);
 /* task:cancelled() and the functions that runner.lua needs. */
 void reeve_lua_open_run(lua_State *L);
+
+/* shared.c */
+
+/* The client of all states with these options, opened by the first who asks;
+ * borrows from the hub. NULL: *err is filled. */
+reeve_client *reeve_lua_shared_client(reeve_lua_hub *hub,
+                                      const reeve_client_options *options,
+                                      reeve_error *err);
+/* Nothing may use them any more. */
+void reeve_lua_shared_close(reeve_lua_hub *hub);
 
 /* watchdog.c */
 

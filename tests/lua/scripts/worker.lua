@@ -68,6 +68,23 @@ task("stale", function()
     unread = unread, method = type(kept.snooze) }
 end)
 task("token", function(t) return t.token end)
+-- Enqueues, waits until as many states have as payload.states says, and gives how
+-- many handles of the database are open then.
+task("meet", function(t)
+  assert(app:enqueue("echo", {}))
+  local file = assert(io.open(t.payload.path, "a"))
+  file:write "here\n"
+  file:close()
+  repeat
+    reeve.sleep(0.002)
+    local count = 0
+    for _ in io.lines(t.payload.path) do count = count + 1 end
+  until count >= t.payload.states
+  local pipe = assert(io.popen("ls -l /proc/$PPID/fd | grep -c 'reeve.db$'"))
+  local handles = tonumber((pipe:read "*a"))
+  pipe:close()
+  return handles
+end)
 task("enqueue", function(t) return assert(app:enqueue("echo", { from = t.id })) end)
 task("coroutines", function()
   local gen = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end)
@@ -93,6 +110,15 @@ endless("many_coroutines", function()
   while true do
     coroutine.resume(coroutine.create(function() local n = 0 for i = 1, 1000 do n = n + #tostring(i) end end))
   end
+end)
+endless("hooked", function()
+  local n = 0
+  debug.sethook(function() n = n + 1 end, "", 100)
+  while true do n = n + #tostring(n) end
+end)
+task("unhooked", function()
+  local hook, mask, count = debug.gethook() -- LuaJIT remembers the function
+  return hook == nil or (mask == "" and count == 0)
 end)
 endless("napping", function() while reeve.sleep(30) do end end)
 endless("polling", function(t) while not t:cancelled() do reeve.sleep(0.005) end end)
