@@ -78,6 +78,13 @@ static bool add(json_writer *writer, const char *data, size_t size) {
     return true;
 }
 
+static bool add_char(json_writer *writer, char c) {
+    if (!reserve(writer, 1))
+        return false;
+    writer->data[writer->size++] = c;
+    return true;
+}
+
 static bool add_escape(json_writer *writer, unsigned char c) {
     static const char from[] = "\b\t\n\f\r\"\\";
     static const char names[] = "btnfr\"\\";
@@ -92,27 +99,43 @@ static bool add_escape(json_writer *writer, unsigned char c) {
     return add(writer, text, 6);
 }
 
-/* Bytes from at that stand for themselves, eight at a time. A byte below ' ', a
- * quote, a backslash or one of 0x80 and above sets the highest bit of its lane
- * in one of the four terms. */
+#define ONES UINT64_C(0x0101010101010101)
+
+/* Whether eight bytes stand for themselves: one below ' ', a quote, a backslash
+ * or one of 0x80 and above sets the highest bit of its lane in one of the four
+ * terms. */
+static bool are_plain(uint64_t lanes) {
+    uint64_t found = lanes | (lanes - ONES * ' ') |
+                     ((lanes ^ ONES * '"') - ONES) |
+                     ((lanes ^ ONES * '\\') - ONES);
+    return !(found & ONES * 0x80);
+}
+
+/* Where the bytes from at that stand for themselves end, as far as eight at a
+ * time can tell. */
 static size_t skip_plain(reeve_bytes text, size_t at) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
     uint64_t lanes;
     for (; text.size - at >= sizeof lanes; at += sizeof lanes) {
         memcpy(&lanes, text.data + at, sizeof lanes);
-        uint64_t found = lanes | (lanes - ones * ' ') |
-                         ((lanes ^ ones * '"') - ones) |
-                         ((lanes ^ ones * '\\') - ones);
-        if (found & ones * 0x80)
-            break;
+        if (!are_plain(lanes))
+            return at;
     }
-    return at;
+    lanes = ONES * 'a';
+    memcpy(&lanes, text.data + at, text.size - at);
+    return are_plain(lanes) ? text.size : at;
 }
 
 static bool add_string(json_writer *writer, reeve_bytes text) {
     size_t start = 0, at = skip_plain(text, 0);
-    if (!reserve(writer, text.size + 2) || !add(writer, "\"", 1))
+    if (!reserve(writer, text.size + 2))
         return false;
+    writer->data[writer->size++] = '"';
+    if (at == text.size) {
+        memcpy(writer->data + writer->size, text.data, text.size);
+        writer->size += text.size;
+        writer->data[writer->size++] = '"';
+        return true;
+    }
     while (at < text.size) {
         unsigned char c = (unsigned char)text.data[at];
         if (c >= 0x80) {
@@ -261,7 +284,7 @@ static bool open_table(json_writer *writer, int index) {
     };
     if (!is_array)
         lua_pushnil(L);
-    return add(writer, is_array ? "[" : "{", 1);
+    return add_char(writer, is_array ? '[' : '{');
 }
 
 /* The value on top; a table is opened and stays, others are popped. */
@@ -325,7 +348,7 @@ static bool next_item(json_writer *writer, bool *more) {
             return true;
         top->next++;
         lua_rawgeti(L, top->table, (int)top->next);
-        return top->next == 1 || add(writer, ",", 1);
+        return top->next == 1 || add_char(writer, ',');
     }
     *more = lua_next(L, top->table) != 0;
     if (!*more)
@@ -335,9 +358,9 @@ static bool next_item(json_writer *writer, bool *more) {
                               "an object of string keys");
     bool first = !top->has_items;
     top->has_items = true;
-    return (first || add(writer, ",", 1)) &&
+    return (first || add_char(writer, ',')) &&
            add_string(writer, reeve_lua_bytes(L, lua_gettop(L) - 1)) &&
-           add(writer, ":", 1);
+           add_char(writer, ':');
 }
 
 static bool write_value(json_writer *writer) {
@@ -354,7 +377,7 @@ static bool write_value(json_writer *writer) {
         }
         bool is_array = writer->frames[--writer->depth].is_array;
         lua_pop(writer->L, 1); /* the table; lua_next took the key */
-        if (!add(writer, is_array ? "]" : "}", 1))
+        if (!add_char(writer, is_array ? ']' : '}'))
             return false;
     }
     return true;
