@@ -2,6 +2,11 @@
 leaves the counts in a file, as report.lua does. Ends all that it started.
 
     python3 tests/support/busted_nginx.py SPEC REPORT [--phase request|timer]
+
+Under AddressSanitizer and UBSan, with the modules of `make asan`; so do tests/e2e/test_openresty*:
+
+    REEVE_BUILD_DIR=build-asan ASAN_OPTIONS=detect_leaks=0 REEVE_NGINX_PRELOAD="$(gcc
+    -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" python3 tests/support/…
 """
 
 from __future__ import annotations
