@@ -90,11 +90,20 @@ class Processes(Folder):
             worker.wait_ready()
 
     def test_a_producer_that_stores_less_is_refused(self) -> None:
-        given = {"count": 10, "batch": 1, "handler": "noop", "setting": "best"}
-        found = processes.produce(self.driver(), "url", self.folder, **given)
-        self.assertEqual(found["cpu_s"], 0.25)
+        def store(lost: int) -> dict[str, float]:
+            return processes.produce(
+                self.driver(lost),
+                "url",
+                self.folder,
+                count=10,
+                batch=1,
+                handler="noop",
+                setting="best",
+            )
+
+        self.assertEqual(store(0)["cpu_s"], 0.25)
         with self.assertRaisesRegex(processes.PhaseError, "stored 8 of 10"):
-            processes.produce(self.driver(lost=2), "url", self.folder, **given)
+            store(2)
 
 
 class Drivers(Folder):

@@ -56,6 +56,18 @@ class Campaign:
         print(flush=True)
 
     def run(self) -> None:
+        """All of it; Ctrl-C keeps what was measured until then."""
+        try:
+            self._rounds()
+            if RECOVERY in self.options.rows:
+                self._recover()
+            if DETAIL in self.options.rows and "reeve" in self.options.only:
+                detail = Detail(self.options.build, self.bounds, self.records)
+                detail.run(self.options.runs, self.note)
+        except KeyboardInterrupt:
+            self._skip("all", "what was left", "interrupted")
+
+    def _rounds(self) -> None:
         """Interleaves: each round runs each row for one system after the other."""
         rounds = max((row.runs(self.options.runs) for row in self.rows), default=0)
         plan = [
@@ -69,11 +81,6 @@ class Campaign:
         self._start = time.monotonic()
         for number, row, case in plan:
             self._one(number, row, case)
-        if RECOVERY in self.options.rows:
-            self._recover()
-        if DETAIL in self.options.rows and "reeve" in self.options.only:
-            detail = Detail(self.options.build, self.bounds, self.records)
-            detail.run(self.options.runs, self.note)
 
     def note(self, text: str) -> None:
         """A line that says where we are: overwritten on a terminal."""
