@@ -231,6 +231,27 @@ static void *limited(void *ctx, void *ptr, size_t bytes) {
 }
 
 /* Each allocation of ours fails once: told, and nothing is half done. */
+/* A hole in mapped memory that a full disk cannot fill is a SIGBUS. */
+static void shared_memory_has_its_blocks(void **state) {
+    (void)state;
+    char at[300];
+    struct stat info;
+    reeve__broker *broker = sqlite_store_open(sqlite_store_url);
+    snprintf(at, sizeof(at), "%s.d/board", sqlite_store_path);
+    assert_int_equal(stat(at, &info), 0);
+    assert_true((off_t)info.st_blocks * 512 >= info.st_size);
+    /* One that an earlier version made with holes is filled in. */
+    reeve__broker_close(broker);
+    assert_int_equal(truncate(at, 0), 0);
+    assert_int_equal(truncate(at, info.st_size), 0);
+    broker = sqlite_store_open(sqlite_store_url);
+    off_t size = info.st_size;
+    assert_int_equal(stat(at, &info), 0);
+    assert_int_equal(info.st_size, size);
+    assert_true((off_t)info.st_blocks * 512 >= size);
+    reeve__broker_close(broker);
+}
+
 static void running_out_of_memory_is_told(void **state) {
     (void)state;
     budget all = { -1 };
@@ -343,6 +364,7 @@ int main(void) {
         TEST(a_board_open_to_others_is_refused),
         TEST(a_busy_file_is_told),
         TEST(a_full_disk_changes_nothing),
+        TEST(shared_memory_has_its_blocks),
         TEST(running_out_of_memory_is_told),
         TEST(a_damaged_file_is_told),
         TEST(a_deleted_file_is_made_anew),

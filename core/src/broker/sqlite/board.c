@@ -91,6 +91,22 @@ static reeve_rc open_directory(reeve__board *board, reeve_error *err) {
     return REEVE_OK;
 }
 
+/* The file has its size and its blocks before it is mapped: a hole that the
+ * disk cannot fill would end the process by SIGBUS. It only ever grows, to one
+ * size: racing openers do the same. False: errno says why. */
+static bool reserve(int fd, const struct stat *info) {
+    off_t size = sizeof(reeve__board_map);
+    if (info->st_size >= size && (off_t)info->st_blocks * 512 >= size) {
+        return true;
+    }
+    int code = posix_fallocate(fd, 0, size);
+    if (code == EINVAL || code == EOPNOTSUPP) { /* not of this file system */
+        return info->st_size >= size || ftruncate(fd, size) == 0;
+    }
+    errno = code;
+    return code == 0;
+}
+
 static reeve_rc open_map(reeve__board *board, reeve_error *err) {
     board->file_fd =
         openat(board->dir_fd, "board", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -98,9 +114,7 @@ static reeve_rc open_map(reeve__board *board, reeve_error *err) {
     if (board->file_fd < 0 || fstat(board->file_fd, &info) < 0) {
         return fail(board, "cannot open the board in", err);
     }
-    /* Only ever grows, to one size: racing openers do the same. */
-    if (info.st_size < (off_t)sizeof(reeve__board_map) &&
-        ftruncate(board->file_fd, sizeof(reeve__board_map)) < 0) {
+    if (!reserve(board->file_fd, &info)) {
         return fail(board, "cannot size the board in", err);
     }
     void *map = mmap(NULL, sizeof(reeve__board_map), PROT_READ | PROT_WRITE,
