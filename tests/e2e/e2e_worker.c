@@ -26,6 +26,7 @@ typedef struct job {
     int64_t work_ns;       /* each run takes this long */
     int64_t work_max_ns;   /* plus a random part below this */
     uint64_t fail_percent; /* of the first runs fail */
+    reeve_bytes deadly;    /* tasks of this type kill the worker */
     _Atomic uint64_t random;
 } job;
 
@@ -45,6 +46,9 @@ static reeve_rc run(reeve_outcome *outcome, reeve_delivery *delivery,
     if (rc)
         return rc;
     note(j, 'S', &view);
+    if (view.type.size == j->deadly.size && j->deadly.size &&
+        memcmp(view.type.data, j->deadly.data, view.type.size) == 0)
+        (void)raise(SIGKILL);
     uint64_t seed = atomic_fetch_add(&j->random, 1);
     int64_t work_ns = j->work_ns;
     if (j->work_max_ns)
@@ -137,6 +141,7 @@ int main(int argc, char **argv) {
     j.journal = e2e_journal_open(e2e_text(&args, "journal", NULL));
     j.work_ns = e2e_number(&args, "work-us", 0) * 1000;
     j.work_max_ns = e2e_number(&args, "work-max-us", 0) * 1000;
+    j.deadly = reeve_bytes_of(e2e_text(&args, "deadly-type", NULL));
     j.fail_percent = (uint64_t)e2e_number(&args, "fail-percent", 0);
     int32_t log_level = (int32_t)e2e_number(&args, "log", REEVE_LOG_WARN);
     e2e_args_end(&args);

@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from proof import kills, lua, order, outages, punctual, sharing, strangers, supervised  # noqa: E402
+from proof import kills, lua, order, outages, pills, punctual, sharing, strangers, supervised  # noqa: E402
 from proof.stage import ROOT, Check, Stage  # noqa: E402
 
 BOTH = ("redis", "sqlite")
@@ -52,6 +52,7 @@ def _strangers(stage: Stage, _: int) -> None:
 ITEMS: dict[str, Item] = {
     "kills": Item(kills.kills, 100, 1),
     "terms": Item(kills.terms, 20, 1),
+    "pills": Item(pills.pills, 20, 1),
     "fencing": Item(kills.fencing, 10, 1),
     "takeover": Item(kills.takeover, 20, 1),
     "reclaimed": Item(kills.reclaimed, 20, 1),

@@ -53,18 +53,17 @@ void reeve__list_prepend(reeve__delivery_list *list,
 
 /* The deadline counts from the claim; a timeout from the hand-out. */
 static void start_clock(reeve_delivery *dlv, const reeve__row *row) {
-    reeve_env *env = dlv->worker->env;
-    int64_t now_ns = reeve__mono_ns(env);
     dlv->timeout_by_ns = INT64_MAX;
     if (!dlv->readable || dlv->envelope.deadline_at_ms <= 0)
         return;
+    int64_t now_ns = reeve__mono_ns(dlv->worker->env);
     int64_t left_ms = dlv->envelope.deadline_at_ms - row->now_at_ms;
     dlv->timeout_by_ns =
         reeve__add_sat(now_ns, reeve__mul_sat(left_ms, REEVE__MS_NS));
     dlv->deadline_first = true;
 }
 
-static void dispose(reeve_delivery *dlv) {
+void reeve__delivery_free(reeve_delivery *dlv) {
     reeve_env *env = dlv->worker->env;
     while (dlv->extras) {
         reeve__extra *extra = dlv->extras;
@@ -74,9 +73,16 @@ static void dispose(reeve_delivery *dlv) {
     if (dlv->readable)
         reeve__envelope_dispose(&dlv->envelope);
     reeve__sealed_dispose(&dlv->sealed, env);
-    if (dlv->claim && --dlv->claim->members == 0)
-        reeve__free(env, dlv->claim);
+    reeve__free(env, dlv->claim);
     reeve__free(env, dlv);
+}
+
+bool reeve__delivery_part(reeve_delivery *dlv) {
+    if (--dlv->refs > 0)
+        return false;
+    if (dlv->claim && --dlv->claim->members > 0)
+        dlv->claim = NULL; /* the last member frees it */
+    return true;
 }
 
 reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
@@ -103,7 +109,7 @@ reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
     reeve_rc rc = reeve__envelope_decode(&dlv->envelope, env, dlv->stored, why);
     dlv->readable = rc == 0;
     if (rc == REEVE_E_NOMEM) {
-        dispose(dlv);
+        reeve__delivery_free(dlv);
         return reeve__fail_nomem(err);
     }
     dlv->lease_ms = dlv->readable && dlv->envelope.lease_ms > 0
@@ -115,8 +121,8 @@ reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
 }
 
 void reeve__delivery_unref(reeve_delivery *dlv) {
-    if (--dlv->refs == 0)
-        dispose(dlv);
+    if (reeve__delivery_part(dlv))
+        reeve__delivery_free(dlv);
 }
 
 reeve_rc reeve_delivery_read(reeve_delivery_view *out,

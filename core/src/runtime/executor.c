@@ -2,23 +2,38 @@
  * The executor: threads that run C handlers.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "runtime/worker.h"
 
+static int compare(const void *a, const void *b) {
+    const reeve__handler *left = a;
+    const reeve__handler *right = b;
+    if (left->type_size != right->type_size)
+        return left->type_size < right->type_size ? -1 : 1;
+    return memcmp(left->type, right->type, left->type_size);
+}
+
+static int compare_type(const void *key, const void *item) {
+    const reeve_bytes *type = key;
+    const reeve__handler *handler = item;
+    if (type->size != handler->type_size)
+        return type->size < handler->type_size ? -1 : 1;
+    return memcmp(type->data, handler->type, type->size);
+}
+
 /* The handler of a type, or the one for every other type, or NULL. */
 static const reeve__handler *find_handler(const reeve_worker *worker,
                                           reeve_bytes type) {
-    const reeve__handler *other = NULL;
-    for (size_t i = 0; i < worker->handler_count; i++) {
-        const reeve__handler *handler = &worker->handlers[i];
-        if (!*handler->type)
-            other = handler;
-        else if (reeve__bytes_is(type, handler->type))
-            return handler;
-    }
-    return other;
+    const reeve__handler *found =
+        bsearch(&type, worker->handlers, worker->handler_count,
+                sizeof *worker->handlers, compare_type);
+    if (found)
+        return found;
+    const reeve__handler *first = worker->handlers; /* the empty type's */
+    return first->type_size ? NULL : first;
 }
 
 static void run_one(reeve_worker *worker, reeve_delivery *dlv) {
@@ -68,6 +83,8 @@ static void executor_run(void *arg) {
 reeve_rc reeve__executor_start(reeve_worker *worker, reeve_error *err) {
     if (!worker->handler_count)
         return 0;
+    qsort(worker->handlers, worker->handler_count, sizeof *worker->handlers,
+          compare);
     worker->executors = reeve__calloc(worker->env, worker->thread_count,
                                       sizeof *worker->executors);
     if (!worker->executors)

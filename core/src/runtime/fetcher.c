@@ -22,10 +22,12 @@ reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err) {
         reeve__calloc(env, REEVE__SEND_MAX, sizeof *scratch->settles);
     scratch->sending =
         reeve__calloc(env, REEVE__SEND_MAX, sizeof(reeve_delivery *));
+    scratch->places =
+        reeve__calloc(env, REEVE__SEND_MAX, sizeof *scratch->places);
     scratch->claims = reeve__calloc(env, n, sizeof *scratch->claims);
     return scratch->quotas && scratch->taken && scratch->queue_of &&
                    scratch->turns && scratch->settles && scratch->sending &&
-                   scratch->claims
+                   scratch->places && scratch->claims
                ? 0
                : reeve__fail_nomem(err);
 }
@@ -38,6 +40,7 @@ void reeve__fetch_scratch_dispose(reeve_worker *worker) {
     reeve__free(worker->env, scratch->turns);
     reeve__free(worker->env, scratch->settles);
     reeve__free(worker->env, scratch->sending);
+    reeve__free(worker->env, scratch->places);
     reeve__free(worker->env, scratch->claims);
 }
 
@@ -58,29 +61,48 @@ static void take_outbox(reeve_worker *worker) {
     }
 }
 
+/* Groups the settles by queue, in their order; taken[q] is then where those of
+ * queue q end. */
+static void group_settles(reeve_worker *worker) {
+    reeve__fetch_scratch *scratch = &worker->scratch;
+    size_t *ends = scratch->taken;
+    memset(ends, 0, worker->queue_count * sizeof *ends);
+    for (size_t i = 0; i < scratch->sending_count; i++)
+        ends[scratch->sending[i]->queue_index]++;
+    size_t at = 0;
+    for (size_t q = 0; q < worker->queue_count; q++) {
+        size_t count = ends[q];
+        ends[q] = at;
+        at += count;
+    }
+    for (size_t i = 0; i < scratch->sending_count; i++) {
+        const reeve_delivery *dlv = scratch->sending[i];
+        size_t place = ends[dlv->queue_index]++;
+        scratch->settles[place] = dlv->sealed.settle;
+        scratch->places[i] = place;
+    }
+}
+
 /* Builds the turns: settles grouped by queue in their order, then quotas. */
 static size_t build_turns(reeve_worker *worker, bool claims) {
     reeve__fetch_scratch *scratch = &worker->scratch;
+    group_settles(worker);
     size_t turn_count = 0;
-    size_t settle_at = 0;
+    size_t start = 0;
     for (size_t q = 0; q < worker->queue_count; q++) {
-        size_t start = settle_at;
-        for (size_t i = 0; i < scratch->sending_count; i++) {
-            if (scratch->sending[i]->queue_index == q)
-                scratch->settles[settle_at++] =
-                    scratch->sending[i]->sealed.settle;
-        }
+        size_t settle_count = scratch->taken[q] - start;
         size_t quota = claims ? scratch->quotas[q] : 0;
-        if (settle_at == start && !quota)
-            continue;
-        scratch->queue_of[turn_count] = q;
-        scratch->turns[turn_count++] = (reeve__turn){
-            .queue = reeve_bytes_of(worker->queues[q].name),
-            .settles = scratch->settles + start,
-            .settle_count = settle_at - start,
-            .claim_max = quota,
-            .lease_ms = worker->lease_ms,
-        };
+        if (settle_count || quota) {
+            scratch->queue_of[turn_count] = q;
+            scratch->turns[turn_count++] = (reeve__turn){
+                .queue = reeve_bytes_of(worker->queues[q].name),
+                .settles = scratch->settles + start,
+                .settle_count = settle_count,
+                .claim_max = quota,
+                .lease_ms = worker->lease_ms,
+            };
+        }
+        start += settle_count;
     }
     return turn_count;
 }
@@ -109,21 +131,16 @@ static void count_stored(reeve_worker *worker, const reeve_delivery *dlv,
         stats->requeued++;
 }
 
-/* Books what the broker stored. sending is in outbox order, settles grouped by
- * queue: walk them the same way as build_turns did. Holds: worker->mutex. */
-static void drop_stored(reeve_worker *worker) {
+/* Books what the broker stored; what nobody holds any more goes to spent.
+ * Holds: worker->mutex. */
+static void drop_stored(reeve_worker *worker, reeve__delivery_list *spent) {
     reeve__fetch_scratch *scratch = &worker->scratch;
-    size_t settle_at = 0;
-    for (size_t q = 0; q < worker->queue_count; q++) {
-        for (size_t i = 0; i < scratch->sending_count; i++) {
-            reeve_delivery *dlv = scratch->sending[i];
-            if (!dlv || dlv->queue_index != q)
-                continue;
-            count_stored(worker, dlv, scratch->settles[settle_at++].code);
-            scratch->sending[i] = NULL;
-            worker->returning_count -= dlv->returned;
-            reeve__delivery_unref(dlv);
-        }
+    for (size_t i = 0; i < scratch->sending_count; i++) {
+        reeve_delivery *dlv = scratch->sending[i];
+        count_stored(worker, dlv, scratch->settles[scratch->places[i]].code);
+        worker->returning_count -= dlv->returned;
+        if (reeve__delivery_part(dlv))
+            reeve__list_push(spent, dlv);
     }
     scratch->sending_count = 0;
     reeve__held_wake(worker);
@@ -174,6 +191,7 @@ static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
 static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     reeve__broker *broker = worker->fetch_broker;
+    reeve__delivery_list spent = { 0 };
     reeve_error err = { 0 };
     int64_t start_ns = reeve__mono_ns(worker->env);
     reeve_rc rc = broker->ops->turn(broker, scratch->turns, turn_count,
@@ -190,11 +208,14 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
     } else {
         worker->failures_in_row = 0;
         reeve__prefetch_turned(&worker->prefetch, now_ns - start_ns);
-        drop_stored(worker);
+        drop_stored(worker, &spent);
         if (claims)
             book_turns(worker, turn_count, now_ns);
     }
     reeve__worker_unlock(worker);
+    reeve_delivery *dlv;
+    while ((dlv = reeve__list_pop(&spent)) != NULL)
+        reeve__delivery_free(dlv);
     for (size_t i = 0; !rc && i < turn_count; i++) {
         if (scratch->turns[i].next_due_at_ms)
             reeve__tick_due_hint(worker, scratch->queue_of[i],

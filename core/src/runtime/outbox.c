@@ -99,6 +99,8 @@ void reeve__seal(reeve__sealed *sealed, const reeve_delivery *dlv,
                  const reeve_outcome *outcome, bool started, int32_t reason) {
     reeve_worker *worker = dlv->worker;
     reeve_error err = { 0 };
+    /* What is done needs no time, and reading it is a part of its cost. */
+    bool timed = outcome->kind != REEVE_OUTCOME_DONE || reason;
     sealed->settle = (reeve__settle){ .id = dlv->id, .token = dlv->token };
     reeve__settlement_input in = {
         .env = worker->env,
@@ -108,7 +110,7 @@ void reeve__seal(reeve__sealed *sealed, const reeve_delivery *dlv,
         .started = started,
         .reason = reason,
         .worker = reeve_bytes_of(worker->id),
-        .now_at_ms = reeve__worker_server_now(worker),
+        .now_at_ms = timed ? reeve__worker_server_now(worker) : 0,
         .archive = worker->archive,
     };
     if (reeve__settlement_decide(&sealed->settle, &sealed->rewritten, &in,

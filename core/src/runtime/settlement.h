@@ -27,7 +27,7 @@ typedef struct reeve__settlement_input {
     bool started;
     int32_t reason;     /* not NONE: archive for this, whatever the outcome */
     reeve_bytes worker; /* whose run it was */
-    int64_t now_at_ms;
+    int64_t now_at_ms;  /* 0 will do for what is simply done */
     reeve__archive_bounds archive;
 } reeve__settlement_input;
 

@@ -151,8 +151,9 @@ reeve_rc reeve_worker_handle(reeve_worker *worker, reeve_bytes type,
     char *name = reeve__strndup(worker->env, type.data, type.size);
     if (!name)
         return reeve__fail_nomem(err);
-    worker->handlers[worker->handler_count++] =
-        (reeve__handler){ .type = name, .run = handler, .user = user };
+    worker->handlers[worker->handler_count++] = (reeve__handler){
+        .type = name, .type_size = type.size, .run = handler, .user = user
+    };
     return 0;
 }
 

@@ -114,6 +114,7 @@ typedef struct reeve__fetch_scratch {
     reeve__turn *turns;
     reeve__settle *settles; /* REEVE__SEND_MAX places */
     reeve_delivery **sending;
+    size_t *places; /* of what is sent, in settles */
     size_t sending_count;
     reeve__claimed *claims; /* by turn index */
 } reeve__fetch_scratch;
@@ -158,7 +159,7 @@ struct reeve_worker {
     reeve__broker *control_broker;
     reeve__thread fetch_thread, tick_thread, control_thread;
     reeve__thread *executors;
-    struct reeve__handler *handlers;
+    struct reeve__handler *handlers; /* sorted once started */
     size_t handler_count;
 
     atomic_int stop_requests;
@@ -239,8 +240,13 @@ void reeve__worker_thread_ends(reeve_worker *worker);
 reeve_rc reeve__delivery_new(reeve_delivery **out, reeve_worker *worker,
                              size_t queue_index, const reeve__row *row,
                              reeve_error *why, reeve_error *err);
-/* Holds: worker->mutex for the count; frees outside of hot paths. */
+/* Holds: worker->mutex. */
 void reeve__delivery_unref(reeve_delivery *dlv);
+/* Drops a reference; true when it was the last, and delivery_free is the
+ * caller's. Holds: worker->mutex. */
+bool reeve__delivery_part(reeve_delivery *dlv);
+/* Frees what nobody holds. Thread: any. */
+void reeve__delivery_free(reeve_delivery *dlv);
 void reeve__list_push(reeve__delivery_list *list, reeve_delivery *dlv);
 reeve_delivery *reeve__list_pop(reeve__delivery_list *list);
 void reeve__list_remove(reeve__delivery_list *list, reeve_delivery *dlv);
@@ -366,6 +372,7 @@ reeve_rc reeve__weights_read(reeve_worker *worker, reeve__broker *broker,
 /* --- executor.c --- */
 typedef struct reeve__handler {
     char *type;
+    size_t type_size;
     reeve_handler run;
     void *user;
 } reeve__handler;
