@@ -48,14 +48,18 @@ static int slots_open(void) {
     return slots != MAP_FAILED;
 }
 
-/* Counts one run, in this thread's slot. */
+/* Counts one run, in this thread's slot. The last slot is for all threads beyond
+ * it. */
 static void slots_hit(void) {
     static _Thread_local unsigned own; /* 0: none yet */
     if (!slots)
         return;
     if (!own)
         own = atomic_fetch_add(&slots_used, 1) + 1;
-    slots[(own - 1) % SLOTS_COUNT]++;
+    if (own < SLOTS_COUNT)
+        slots[own - 1]++;
+    else
+        (void)__atomic_fetch_add(&slots[SLOTS_COUNT - 1], 1, __ATOMIC_RELAXED);
 }
 
 /* Notes that a handler started; false when that could not be written. */

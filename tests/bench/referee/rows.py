@@ -14,6 +14,9 @@ from referee.systems import LIMIT, System
 ANY = "noop or anoop"
 #: A backlog is only made where it takes less than this.
 BACKLOG_S = 30.0
+#: More tasks at a time than this are for systems with handlers that are not threads.
+THREADS_MOST = 500
+THREADED = ("celery", "rq", "dramatiq", "huey")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ def slow_producer(count: int) -> Callable[[Case], str]:
         if count / rate <= BACKLOG_S:
             return ""
         return f"{count:,} tasks would take {count / rate:.0f} s to enqueue at {rate:,.0f}/s"
+
+    return refuses
+
+
+def too_many(held: int) -> Callable[[Case], str]:
+    """Refuses systems whose tasks each need a thread or process of an interpreter."""
+
+    def refuses(case: Case) -> str:
+        if held <= THREADS_MOST or case.system.name not in THREADED:
+            return ""
+        return f"each of {held:,} running tasks would be a thread or a process"
 
     return refuses
 
@@ -101,6 +115,7 @@ def active(held: int, **more: object) -> Row:
         lambda case: phases.active(case, handler=plain(case), held=held, concurrency=10),
         "hold",
         settings=("best",),
+        refuses=too_many(held),
         **more,  # type: ignore[arg-type]
     )
 
