@@ -37,8 +37,8 @@ static void read_script(const char *folder, const char *name) {
  * parameter that callers fill with one. */
 static bool is_key_name(const char *word, size_t size) {
     static const char *const names[] = {
-        "key",    "bell",   "scheduled", "retry", "tasks", "pending", "ranked",
-        "active", "leases", "meta",      "once",  "zset",
+        "key",    "bell",   "scheduled", "retry", "tasks", "pending",
+        "ranked", "active", "leases",    "meta",  "once",  "zset",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strlen(names[i]) == size && memcmp(names[i], word, size) == 0) {

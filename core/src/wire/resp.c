@@ -20,7 +20,7 @@
 #define ELEMENT_COUNT_DEFAULT ((size_t)1 << 20)
 /* hiredis moves its unread bytes down after every KiB it has read, so it is
  * fed little at a time: a MiB at once costs ten times as much. */
-#define SLICE_BYTES ((size_t)16 << 10)
+#define SLICE_BYTES ((size_t)4 << 10)
 #define PENDING_BYTES_KEPT ((size_t)1 << 20)
 #define LINE_BYTES_MAX ((size_t)64 << 10)
 #define CHUNK_BYTES_MIN ((size_t)4 << 10)

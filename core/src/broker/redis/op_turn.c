@@ -378,6 +378,13 @@ static size_t slot_of(reeve_bytes id) {
 /* Whether a task may be named both by a plain end and by another verdict: the
  * first of them must win, so they take one script. False alarms are harmless. */
 static bool may_meet(const reeve__turn *turn) {
+    size_t moved = 0;
+    for (size_t i = 0; i < turn->settle_count; i++) {
+        moved += turn->settles[i].to_state != REEVE_STATE_NONE;
+    }
+    if (moved == 0 || moved == turn->settle_count) {
+        return false;
+    }
     uint64_t seen[SEEN_WORDS] = { 0 };
     bool meet = false;
     for (size_t i = 0; i < turn->settle_count; i++) {
