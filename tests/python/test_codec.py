@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import importlib
+import importlib.util
 import json
 import sys
 import uuid
@@ -23,7 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reeve import _codec
+from reeve import _codec, _core
 
 
 class Colour(enum.Enum):
@@ -90,6 +91,108 @@ def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     yield importlib.reload(_codec)
     monkeypatch.undo()
     importlib.reload(_codec)
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[ModuleType, ModuleType]:
+    """The module with orjson and the one without, side by side."""
+    pytest.importorskip("orjson")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "orjson", None)
+        spec = importlib.util.spec_from_file_location("codec_without", str(_codec.__file__))
+        assert spec is not None
+        assert spec.loader is not None
+        without = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(without)
+    assert without.orjson is None
+    return _codec, without
+
+
+def outcome(call: Any, value: object) -> object:
+    """What it gives, or that it refuses."""
+    try:
+        return call(value)
+    except ValueError:
+        return "refused"
+
+
+def nested(levels: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(levels - 1):
+        inner = [inner]
+    return inner
+
+
+class Word(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1e-7, 0.00001, 0.0001, 1e16, 1.5e300, 5e-324, -0.0, 123456789012345680.0, "1e-7", 2**63,
+        2**64, 10**25,
+        -(2**63) - 1, float("nan"), [None, float("inf")], {"a": None, "b": [float("nan")]},
+        {"a": None, "b": "x"}, Word("x"), {Word("k"): 1}, Colour.PAIR, Level.LOW, {1: 2, None: 3},
+        {1.5: 1, True: 2}, {1e-7: 1}, {(1,): 1}, "\ud800", "\u2028\x00\x7f\U0001d4b3", b"x", (1, 2),
+        nested(200), nested(201), nested(254), nested(255), nested(900), nested(5000),
+        Point(1, 1e-9), Point(1, float("nan")), Decimal("1.10"), NOW, {NOW.date(): 1}, object(),
+    ],
+    ids=lambda value: repr(value)[:30] if not isinstance(value, list) else f"list {len(value)}",
+)  # fmt: skip
+def test_orjson_is_not_noticed_when_writing(
+    both: tuple[ModuleType, ModuleType], value: object
+) -> None:
+    fast, without = both
+    assert outcome(fast.dumps, value) == outcome(without.dumps, value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1e400", b"-1e400", b"1" * 400 + b".0", b"1e5", b"1E5", b"-0", b"-0.0", b"01", b"1.",
+        b"9223372036854775808", b"18446744073709551616", b"-9223372036854775809", b"1" * 5000,
+        b"1.2345678901234567890123", b'"\\ud800"', b'"\\uD800\\uDC00"', b'"\\udc00 \\ud800"',
+        b'"\xed\xa0\x80"', b"\xef\xbb\xbf1", b"\xff", b'"\x01"', b'"\\x"', b'"\\', b'"\\u', b'"',
+        b"NaN", b"Infinity", b"", b" 1\n", b"\x0c1", b"\xa01", b'{"a":1,"a":2}', b"[1,]", b"{1:2}",
+        '"a"'.encode("utf-16"), b"[" * 200 + b"]" * 200, b"[" * 201 + b"]" * 201,
+        b'{"a":' * 201 + b"1" + b"}" * 201, b"[" * 100_000,
+    ],
+    ids=lambda data: str(data[:20]),
+)  # fmt: skip
+def test_orjson_is_not_noticed_when_reading(
+    both: tuple[ModuleType, ModuleType], data: bytes
+) -> None:
+    fast, without = both
+    found, other = outcome(fast.loads, data), outcome(without.loads, data)
+    assert (type(found), found) == (type(other), other)
+
+
+def test_what_json_text_holds() -> None:
+    long, exponent = _core.JSON_LONG, _core.JSON_EXPONENT
+    null, deep, surrogate = _core.JSON_NULL, _core.JSON_DEEP, _core.JSON_SURROGATE
+    for data, traits in (
+        (b"", 0),
+        (b'{"null":"1e5 1234567890123456789 [[","a":true}', 0),
+        (b"[123456789012345678,1]", 0),
+        (b"[1234567890123456789]", long),
+        (b"[1e5]", exponent),
+        (b"[0.00005]", exponent),
+        (b"[0.0005,1000.5]", 0),
+        (b"0.0000", exponent),
+        (b"0.000", 0),
+        (b"[false,true]", 0),
+        (b"[null]", null),
+        (b'"\\ud8"', surrogate),
+        (b'"\\\\ud8"', 0),
+        (b'"\\"null\\""', 0),
+        (b'"open null', 0),
+        (b'"\\', 0),
+        (b"[" * 200, 0),
+        (b"[" * 201, deep),
+        (b"[]" * 300, 0),
+    ):
+        assert _core.json_traits(data) == traits, data
 
 
 CASES: list[tuple[Any, Any]] = [
@@ -251,6 +354,18 @@ def test_floats_survive_or_are_refused(value: float) -> None:
         assert value != value or value in (float("inf"), float("-inf"))
     else:
         assert _codec.loads(data) == {"v": [value, None]}
+
+
+@given(json_values)
+@settings(max_examples=200)
+def test_both_ways_are_the_same_with_orjson(
+    both: tuple[ModuleType, ModuleType], value: object
+) -> None:
+    fast, without = both
+    data = outcome(fast.dumps, value)
+    assert data == outcome(without.dumps, value)
+    if isinstance(data, bytes):
+        assert fast.loads(data) == without.loads(data)
 
 
 @given(st.binary(max_size=200))

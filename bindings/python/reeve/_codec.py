@@ -2,7 +2,9 @@
 
 Encoding needs no annotation: one hook turns dataclasses, enums, dates and the like into JSON.
 Decoding goes by annotation: ``decoder(annotation)`` is a function from JSON to the value, or None
-when JSON is the value already. orjson is used when it is installed; both write the same.
+when JSON is the value already. orjson is used when it is installed. It must not be noticed: what
+it would write or read otherwise than the standard library (and what that accepts but JSON does not)
+is found by ``_core.json_traits`` and goes the careful way.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import dataclasses
 import enum
 import json
 import math
-import re
 import types
 import typing
 import uuid
@@ -23,6 +24,8 @@ from decimal import Decimal
 from pathlib import Path, PurePath
 from typing import Any
 
+from reeve import _core
+
 try:
     import orjson
 except ImportError:  # the standard library does it all, only slower
@@ -30,8 +33,12 @@ except ImportError:  # the standard library does it all, only slower
 
 Decoder = Callable[[Any], Any]
 
-#: orjson reads integers beyond 64 bits as floats; such a payload goes to the standard library.
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+#: orjson writes 1e-7 and 0.00001 where Python writes 1e-07 and 1e-05; both nest deeper than we read.
+_WRITE_CARE = _core.JSON_EXPONENT | _core.JSON_DEEP
+#: orjson reads integers beyond 64 bits as floats.
+_READ_CARE = _core.JSON_LONG | _core.JSON_DEEP
+#: In these no NaN is hidden.
+_NEVER_NAN = frozenset({str, int, bool, type(None)})
 
 
 class EncodeError(TypeError, ValueError):
@@ -79,8 +86,8 @@ def _field_names(value: object) -> list[str] | None:
 
 def _plain(value: object, depth: int = 0) -> object:
     """The value with every key a string and every leaf plain; for what the fast path refuses."""
-    if depth > 200:
-        raise EncodeError("nested deeper than 200 levels, or contains itself")
+    if depth > _core.JSON_DEPTH_MAX:
+        raise EncodeError(f"nested deeper than {_core.JSON_DEPTH_MAX} levels, or contains itself")
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, enum.Enum):
@@ -98,6 +105,11 @@ def _plain(value: object, depth: int = 0) -> object:
     return _plain(to_json_hook(value), depth + 1)
 
 
+def _has_no_nan(value: object) -> bool:
+    """A quick look at what arguments mostly are; False when it takes a closer one."""
+    return type(value) is dict and all(type(v) in _NEVER_NAN for v in value.values())
+
+
 def _key(key: object) -> str:
     if isinstance(key, enum.Enum):
         key = key.value
@@ -113,17 +125,19 @@ def _key(key: object) -> str:
 def _dumps_plain(value: object) -> bytes:
     try:
         text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        data = text.encode()
     except (ValueError, RecursionError) as error:
         if isinstance(error, EncodeError):
             raise
         raise EncodeError(str(error)) from None
+    if _core.json_traits(data) & _core.JSON_DEEP:
+        raise EncodeError(f"nested deeper than {_core.JSON_DEPTH_MAX} levels")
+    return data
 
 
 if orjson is not None:
-    _OPTIONS = (
-        orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
-    )
+    # keys that are no strings go the careful way, for they may be floats
+    _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
     def dumps(value: object) -> bytes:
         """Compact JSON. Raises EncodeError; NaN and infinities are refused."""
@@ -131,14 +145,17 @@ if orjson is not None:
             data = orjson.dumps(value, to_json_hook, _OPTIONS)
         except TypeError:
             return _dumps_plain(value)
+        traits = _core.json_traits(data)
+        if traits & _WRITE_CARE:
+            return _dumps_plain(value)
         # orjson writes NaN as null: look closer when there is a null
-        if b"null" in data:
+        if traits & _core.JSON_NULL and not _has_no_nan(value):
             _plain(value)
         return data
 
     def loads(data: bytes) -> Any:
         """The JSON value. Raises ValueError."""
-        if len(data) > 18 and _LONG_NUMBER.search(data):
+        if _core.json_traits(data) & _READ_CARE:
             return _loads_std(data)
         return orjson.loads(data)
 
@@ -150,9 +167,10 @@ else:
     def dumps(value: object) -> bytes:
         """Compact JSON. Raises EncodeError; NaN and infinities are refused."""
         try:
-            return _ENCODER.encode(value).encode()
+            data = _ENCODER.encode(value).encode()
         except (TypeError, ValueError, RecursionError):
             return _dumps_plain(value)
+        return _dumps_plain(value) if _core.json_traits(data) & _core.JSON_DEEP else data
 
     def loads(data: bytes) -> Any:
         """The JSON value. Raises ValueError."""
@@ -163,11 +181,23 @@ def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is out of range")
+    return value
+
+
 def _loads_std(data: bytes) -> Any:
-    try:
-        return json.loads(data, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    traits = _core.json_traits(data)
+    if traits & _core.JSON_DEEP:
+        raise ValueError(f"nested deeper than {_core.JSON_DEPTH_MAX} levels")
+    is_far = traits & (_core.JSON_LONG | _core.JSON_EXPONENT)
+    text = data.decode()  # not left to json.loads, which takes UTF-16 and half pairs
+    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite if is_far else None)
+    if traits & _core.JSON_SURROGATE:
+        json.dumps(value, ensure_ascii=False).encode()  # a lone one cannot be
+    return value
 
 
 # Decoding by annotation

@@ -28,11 +28,18 @@ CANCEL_TIMEOUT: int
 CANCEL_DEADLINE: int
 CANCEL_LEASE_LOST: int
 CANCEL_STOP: int
+JSON_LONG: int
+JSON_EXPONENT: int
+JSON_NULL: int
+JSON_DEEP: int
+JSON_SURROGATE: int
+JSON_DEPTH_MAX: int
 ACTION_RUN: int
 ACTION_ARCHIVE: int
 ACTION_DELETE: int
 
 def code_slug(code: int, /) -> str: ...
+def json_traits(data: bytes, /) -> int: ...
 def code_text(code: int, /) -> str: ...
 
 class QueueRow(TypedDict):

@@ -168,6 +168,17 @@ void glue_pool_arrived(glue_pool *pool);
 /* Threads end, after what they run. */
 void glue_pool_close(glue_pool *pool);
 
+/* json.c */
+#define GLUE_JSON_DEPTH_MAX 200
+enum glue_json_trait {
+    GLUE_JSON_LONG = 1,      /* an integer that may not fit 64 bits */
+    GLUE_JSON_EXPONENT = 2,  /* a number with one, or small enough for one */
+    GLUE_JSON_NULL = 4,      /* a null */
+    GLUE_JSON_DEEP = 8,      /* more than GLUE_JSON_DEPTH_MAX levels */
+    GLUE_JSON_SURROGATE = 16 /* an escape of half a pair */
+};
+unsigned glue_json_traits(const char *p, size_t size);
+
 /* Frees the memory of an instance of a heap type. */
 void glue_release(PyObject *self);
 

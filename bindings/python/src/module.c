@@ -57,6 +57,12 @@ static const struct {
     { "CANCEL_DEADLINE", REEVE_CANCEL_DEADLINE },
     { "CANCEL_LEASE_LOST", REEVE_CANCEL_LEASE_LOST },
     { "CANCEL_STOP", REEVE_CANCEL_STOP },
+    { "JSON_LONG", GLUE_JSON_LONG },
+    { "JSON_EXPONENT", GLUE_JSON_EXPONENT },
+    { "JSON_NULL", GLUE_JSON_NULL },
+    { "JSON_DEEP", GLUE_JSON_DEEP },
+    { "JSON_SURROGATE", GLUE_JSON_SURROGATE },
+    { "JSON_DEPTH_MAX", GLUE_JSON_DEPTH_MAX },
     { "ACTION_RUN", REEVE_ACTION_RUN },
     { "ACTION_ARCHIVE", REEVE_ACTION_ARCHIVE },
     { "ACTION_DELETE", REEVE_ACTION_DELETE },
@@ -132,9 +138,19 @@ static PyObject *code_text(PyObject *module, PyObject *arg) {
     return PyUnicode_FromString(reeve_code_text((int32_t)code));
 }
 
+static PyObject *json_traits(PyObject *module, PyObject *arg) {
+    (void)module;
+    char *data = NULL;
+    Py_ssize_t size = 0;
+    if (PyBytes_AsStringAndSize(arg, &data, &size) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLong(glue_json_traits(data, (size_t)size));
+}
+
 static PyMethodDef module_methods[] = {
     { "code_slug", code_slug, METH_O, "Slug of an error code." },
     { "code_text", code_text, METH_O, "Default text of an error code." },
+    { "json_traits", json_traits, METH_O, "What JSON text holds, JSON_…." },
     { NULL, NULL, 0, NULL },
 };
 
