@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import os
@@ -12,7 +11,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
-from urllib.parse import quote
 
 from reeve import _core
 from reeve._context import Context
@@ -21,11 +19,13 @@ from reeve._errors import InvalidError, UsageError
 from reeve._inspect import DeadLetters, Inspect, QueueInfo, WorkerInfo
 from reeve._job import Job, JobInfo, State
 from reeve._options import TaskOptions, check_name
-from reeve._sender import Sender
 from reeve._task import AnyTask, AsyncTask, Task
 
 if TYPE_CHECKING:
+    import asyncio
+
     from reeve._inline import Inline
+    from reeve._sender import Sender
     from reeve.worker import Worker, WorkerOptions
 
 P = ParamSpec("P")
@@ -52,6 +52,8 @@ def default_url() -> str:
     url = os.environ.get("REEVE_URL")
     if url:
         return url
+    from urllib.parse import quote
+
     base = os.environ.get("XDG_STATE_HOME")
     state = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
     folder = state / "reeve"
@@ -225,9 +227,13 @@ class App:
         return inspector
 
     def _asender(self) -> Sender:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         sender = self._senders.get(loop)
         if sender is None:
+            from reeve._sender import Sender
+
             # not a bound property: an app whose connection is swapped must be followed
             sender = self._senders[loop] = Sender(lambda: self.client)
         return sender

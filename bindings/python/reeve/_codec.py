@@ -33,7 +33,7 @@ except ImportError:  # the standard library does it all, only slower
 
 Decoder = Callable[[Any], Any]
 
-#: orjson writes 1e-7 and 0.00001 where Python writes 1e-07 and 1e-05; both nest deeper than we read.
+#: orjson writes 1e-7 and 0.00001, Python 1e-07 and 1e-05; both nest deeper than is read.
 _WRITE_CARE = _core.JSON_EXPONENT | _core.JSON_DEEP
 #: orjson reads integers beyond 64 bits as floats.
 _READ_CARE = _core.JSON_LONG | _core.JSON_DEEP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -103,6 +103,12 @@ class JobFailed(Error):
         self.reason = info.reason
         what = info.error or info.reason or "unknown reason"
         super().__init__(f"job {info.id} of {info.task} failed: {what} ({info.reason})")
+
+
+async def _off_loop(call: Callable[[], R]) -> R:
+    import asyncio  # a producer without a loop never needs it
+
+    return await asyncio.to_thread(call)
 
 
 def _moment(at_ms: int) -> datetime | None:
@@ -224,11 +230,11 @@ class Job(Generic[R_co]):
 
     async def afind(self) -> JobInfo | None:
         """``find`` off the event loop."""
-        return await asyncio.to_thread(self.find)
+        return await _off_loop(self.find)
 
     async def ainfo(self) -> JobInfo:
         """``info`` off the event loop."""
-        return await asyncio.to_thread(self.info)
+        return await _off_loop(self.info)
 
     async def astate(self) -> State | None:
         """``state`` off the event loop."""
@@ -237,19 +243,19 @@ class Job(Generic[R_co]):
 
     async def aresult(self) -> R_co:
         """``result`` off the event loop."""
-        return await asyncio.to_thread(self.result)
+        return await _off_loop(self.result)
 
     async def aretry(self) -> None:
         """``retry`` off the event loop."""
-        await asyncio.to_thread(self.retry)
+        await _off_loop(self.retry)
 
     async def aarchive(self) -> None:
         """``archive`` off the event loop."""
-        await asyncio.to_thread(self.archive)
+        await _off_loop(self.archive)
 
     async def adelete(self) -> None:
         """``delete`` off the event loop."""
-        await asyncio.to_thread(self.delete)
+        await _off_loop(self.delete)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):
