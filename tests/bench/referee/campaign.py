@@ -53,7 +53,7 @@ class Campaign:
                 reason = why_not(first, system)
                 if reason and system.name != LIMIT:
                     self._skip(system.name, row, reason)
-        print(flush=True)
+        print(f"{len(self.plan())} phases of about {self.bounds.seconds:g} s\n", flush=True)
 
     def run(self) -> None:
         """All of it; Ctrl-C keeps what was measured until then."""
@@ -67,16 +67,20 @@ class Campaign:
         except KeyboardInterrupt:
             self._skip("all", "what was left", "interrupted")
 
-    def _rounds(self) -> None:
-        """Interleaves: each round runs each row for one system after the other."""
+    def plan(self) -> list[tuple[int, Row, Case]]:
+        """Round, row and case, in the order of running."""
         rounds = max((row.runs(self.options.runs) for row in self.rows), default=0)
-        plan = [
+        return [
             (number, row, case)
             for number in range(rounds)
             for row in self.rows
             if number < row.runs(self.options.runs)
             for case in self._cases(row)
         ]
+
+    def _rounds(self) -> None:
+        """Interleaves: each round runs each row for one system after the other."""
+        plan = self.plan()
         self._all = len(plan)
         self._start = time.monotonic()
         for number, row, case in plan:

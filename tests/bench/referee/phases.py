@@ -287,7 +287,8 @@ def active(case: Case, *, handler: str, held: int, concurrency: int) -> Figures:
                 raise PhaseError(f"{got} of {held} tasks were running at a time")
             key = ("process", case.system.name, case.setting, handler, concurrency)
             count = case.bounds.count(key, case.system.guess)
-            case.produce(redis, folder, handler, count)
+            # More than are waited for: the holder may have taken some in advance.
+            case.produce(redis, folder, handler, count + count // 5 + 100)
             with case.worker(redis, folder, handler, concurrency) as worker:
                 figures, span = measure_run(worker, redis, count, case.bounds.seconds)
             holder.check()

@@ -160,7 +160,7 @@ static reeve_rc hold(reeve_outcome *outcome, reeve_delivery *delivery,
     return rc;
 }
 
-static reeve_handler handler_of(const char *name) {
+static void handle_all(reeve_worker *worker) {
     static const struct {
         const char *name;
         reeve_handler handler;
@@ -169,10 +169,11 @@ static reeve_handler handler_of(const char *name) {
                   { "cpu", burn },
                   { "stamp", stamp },
                   { "hold", hold } };
+    reeve_error err;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(known[i].name, name))
-            return known[i].handler;
-    die("no such handler", name);
+        if (reeve_worker_handle(worker, reeve_bytes_of(known[i].name),
+                                known[i].handler, NULL, &err))
+            die("handler", err.message);
 }
 
 static void work(const flags *given) {
@@ -193,10 +194,10 @@ static void work(const flags *given) {
     (void)sigprocmask(SIG_BLOCK, &stops, NULL);
     if (!slots_open())
         die("counters", "cannot open BENCH_COUNTERS or BENCH_STAMPS");
-    if (reeve_worker_new(&worker, NULL, &options, &err) ||
-        reeve_worker_handle(worker, reeve_bytes_of(given->handler),
-                            handler_of(given->handler), NULL, &err) ||
-        reeve_worker_start(worker, &err))
+    if (reeve_worker_new(&worker, NULL, &options, &err))
+        die("worker", err.message);
+    handle_all(worker);
+    if (reeve_worker_start(worker, &err))
         die("worker", err.message);
     (void)puts("ready");
     (void)fflush(stdout);
