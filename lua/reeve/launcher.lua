@@ -19,7 +19,7 @@ What is given here goes before what the script gives reeve.new and app:run.
   --queues LIST        mail=6,default=3 or mail,default
   --order ORDER        weighted, strict
   --concurrency N      tasks at a time
-  --prefetch COUNT     claimed ahead at most; auto, off
+  --prefetch COUNT     claimed ahead at most; auto, none
   --lease SPAN         of a claim: 30, 90s, 1h
   --grace SPAN         a stop waits this long for handlers
   --memory-max MB      of each state (Lua 5.4)
@@ -55,9 +55,9 @@ local function as_text(text) return text end
 --- A number is seconds, anything else a span that the core reads.
 local function parse_span(text) return tonumber(text) or text end
 
---- A count, "auto" or "off"; app:run checks it.
+--- A count, "auto" or "none"; app:run checks it.
 local function parse_prefetch(text)
-  if text == "off" then return false end
+  if text == "none" then return false end
   return tonumber(text) or text
 end
 

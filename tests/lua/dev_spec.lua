@@ -65,3 +65,38 @@ describe("reeve-lua dev", function()
     app:close()
   end)
 end)
+
+describe("reeve-lua worker", function()
+  --- Runs the worker of worker_spec.lua with one task and words before `--`.
+  local function run(words)
+    local url, remove = util.file_url()
+    finally(remove)
+    local app = assert(reeve.new { url = url })
+    assert(app:enqueue("token", nil, { queue = "q", max_retries = 0, retention = 60 }))
+    assert(app:enqueue("stop", nil, { queue = "q", priority = 0, retention = 60 }))
+    local line = "timeout -k 5 60 %s %s/../bin/reeve-lua worker %s/lua/scripts/worker.lua --url %s %s -- %s 2>&1"
+    line = line:format(util.interpreter, util.tests, util.tests, url, words, url)
+    local pipe = assert(io.popen(line .. '; echo "exit $?"'))
+    local output = pipe:read "*a"
+    pipe:close()
+    local done = util.by_type(app, "q", "completed")
+    app:close()
+    return output, done
+  end
+
+  it("takes prefetch", function()
+    for _, value in ipairs { "auto", "none", "3" } do
+      local output, done = run("--concurrency 1 --prefetch " .. value)
+      assert.matches("exit 0\n$", output)
+      assert.is_table(done.token, output)
+    end
+  end)
+
+  it("refuses a prefetch that is none", function()
+    for _, value in ipairs { "many", "0", "1001", "false" } do
+      local output = run("--prefetch=" .. value)
+      assert.is_truthy(output:find("prefetch is " .. value .. '; it must be "auto", false or', 1, true), output)
+      assert.matches("exit 2\n$", output)
+    end
+  end)
+end)
