@@ -25,7 +25,6 @@ BEST = sys.argv[1:2] == ["work"] and "best" in sys.argv
 if BEST and "hold" not in sys.argv:
     os.environ["dramatiq_queue_prefetch"] = "1000"  # noqa: SIM112 # its name; read at import
 
-import asyncio
 
 import common
 import dramatiq
