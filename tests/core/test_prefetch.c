@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -257,6 +258,28 @@ static void taking_the_half_wakes_the_fetcher(void **state) {
         assert_int_equal(woken, b.worker->ready.count <= half);
         complete(&b, dlv, outcome_of(REEVE_OUTCOME_DONE));
     }
+    close_bench(&b);
+}
+
+static bool is_readable(int fd) {
+    struct pollfd one = { .fd = fd, .events = POLLIN };
+    return poll(&one, 1, 0) == 1;
+}
+
+/* Also when events came before anybody asked for the descriptor, and when
+ * completing is what lets the next one out. */
+static void the_fd_tells_of_what_may_start(void **state) {
+    (void)state;
+    bench b = open_holding(1);
+    int fd = reeve_worker_fd(b.worker);
+    assert_true(is_readable(fd));
+    reeve_delivery *dlv = next_delivery(&b);
+    assert_null(next_delivery(&b));
+    assert_false(is_readable(fd)); /* much is held, but nothing may start */
+    complete(&b, dlv, outcome_of(REEVE_OUTCOME_DONE));
+    assert_true(is_readable(fd));
+    complete(&b, next_delivery(&b), outcome_of(REEVE_OUTCOME_DONE));
+    assert_true(is_readable(fd));
     close_bench(&b);
 }
 
@@ -539,6 +562,7 @@ int main(void) {
         cmocka_unit_test(any_trace_keeps_the_bounds),
         cmocka_unit_test(fast_handlers_find_the_next_at_once),
         cmocka_unit_test(taking_the_half_wakes_the_fetcher),
+        cmocka_unit_test(the_fd_tells_of_what_may_start),
         cmocka_unit_test(never_more_than_its_option),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(slow_handlers_hold_nothing),

@@ -8,7 +8,7 @@
 
 void reeve__events_ring(reeve_worker *worker) {
     worker->poller_due = true;
-    if (worker->events_rung)
+    if (worker->events_rung || !worker->fd_asked)
         return;
     worker->events_rung = true;
     reeve__wakefd_ring(&worker->event_wake);
@@ -99,8 +99,20 @@ size_t reeve_worker_poll(reeve_event *out, size_t max, reeve_worker *worker,
     return count;
 }
 
-int reeve_worker_fd(const reeve_worker *worker) {
-    return worker ? worker->event_wake.fd : -1;
+/* From now on it is rung; those who never ask are spared two calls of the
+ * system for each batch of events. */
+int reeve_worker_fd(const reeve_worker *given) {
+    if (!given)
+        return -1;
+    reeve_worker *worker = given->self;
+    if (worker->fork_count != reeve__fork_count())
+        return worker->event_wake.fd;
+    reeve__lock(&worker->mutex);
+    worker->fd_asked = true;
+    if (has_events(worker))
+        reeve__events_ring(worker);
+    reeve__worker_unlock(worker);
+    return worker->event_wake.fd;
 }
 
 static reeve_rc check_bytes(const reeve_outcome *outcome, reeve_error *err) {

@@ -102,6 +102,7 @@ reeve_rc reeve_worker_new(reeve_worker **out, reeve_env *env,
     reeve_worker *worker = reeve__calloc(env, 1, sizeof *worker);
     if (!worker)
         return reeve__fail_nomem(err);
+    worker->self = worker;
     worker->env = reeve__env_ref(env);
     worker->open_broker = reeve__broker_open;
     worker->fork_count = reeve__fork_count();

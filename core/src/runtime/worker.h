@@ -135,6 +135,7 @@ typedef reeve_rc (*reeve__open_fn)(reeve__broker **out, reeve_env *env,
                                    reeve_error *err);
 
 struct reeve_worker {
+    reeve_worker *self; /* for those who are given a const one */
     reeve_env *env;
     reeve__open_fn open_broker; /* how each thread gets its handle */
     uint32_t fork_count;
@@ -180,6 +181,7 @@ struct reeve_worker {
     bool fetch_waits; /* the fetcher sleeps: ring to be heard */
     bool fetch_low;   /* and knows that there is room */
     bool events_rung;
+    bool fd_asked;    /* somebody may wait for event_wake */
     bool poller_due;  /* to be woken by reeve__worker_unlock */
     bool fetcher_due; /* likewise */
     bool tick_ends;
