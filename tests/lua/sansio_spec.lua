@@ -95,8 +95,8 @@ describe("protocol", function()
     local protocol = assert(core.protocol { label = "host:1" })
     assert(protocol:turn("mail", {}, #bodies, 30000, "w1"))
     assert.matches("EVALSHA", protocol:output())
-    local reply = { "*", 6 + 2 * #bodies, "\r\n:", NOW, "\r\n:1\r\n:0\r\n:7\r\n:0\r\n:", #bodies,
-      "\r\n" }
+    -- the time, flags (1: work is left), no next due time, the token
+    local reply = { "*", 4 + 2 * #bodies, "\r\n:", NOW, "\r\n:1\r\n:0\r\n:7\r\n" }
     for i = 1, #bodies do reply[#reply + 1] = bulk("id" .. i) end
     for _, body in ipairs(bodies) do reply[#reply + 1] = body and bulk(body) or "$-1\r\n" end
     assert(protocol:feed(table.concat(reply)))
@@ -144,9 +144,9 @@ describe("protocol", function()
     local first = protocol:output()
     assert(protocol:turn("mail", { jobs[2] }, 0, 30000, "w1"))
     local second = protocol:output()
-    -- the last argument: flags, 1 drops the lease, 2 counts as done
-    assert.matches("\r\n2\r\n$", first)
-    assert.matches("\r\n3\r\n$", second)
+    -- the last argument: 8 for its one id, 1 drops the lease, 2 counts as done
+    assert.matches("\r\n10\r\n$", first)
+    assert.matches("\r\n11\r\n$", second)
   end)
 
   it("says which leases are lost", function()
