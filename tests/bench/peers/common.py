@@ -24,8 +24,6 @@ SLOTS = 512
 Payload = dict[str, Any]
 Item = tuple[Payload, int]  # with its delay in ms
 
-#: Handlers of this process never run in two threads at a time (one loop, greenlets, fork a task).
-ONE_THREAD = os.environ.get("BENCH_ONE_THREAD") == "1"
 #: A forked child goes on with its parent's map: one process at a time counts.
 KEEP_MAP = os.environ.get("BENCH_KEEP_MAP") == "1"
 
@@ -69,9 +67,6 @@ if not KEEP_MAP:
 
 def hit() -> None:
     """Counts one run."""
-    if ONE_THREAD:
-        (_slots or _map())[0] += 1
-        return
     try:
         slot = _local.slot
     except AttributeError:

@@ -1,8 +1,8 @@
 """Celery on Redis, by the contract of tests/bench/README.md.
 
 Default: prefork, prefetch multiplier 4, no result backend. Best, from its documentation:
-- gevent for handlers that wait, threads for short ones, prefork for those that compute
-  (User Guide, Concurrency)
+- threads for what waits or is short, prefork for what computes (User Guide, Concurrency); gevent
+  was measured slower on the handler that sleeps
 - worker_prefetch_multiplier 128 for short tasks, 1 with late acknowledgement for long ones
   (User Guide, Optimizing, "Prefetch Limits")
 - ignore_result, --without-gossip, --without-mingle, --without-heartbeat (User Guide, Tasks, "Ignore
@@ -13,20 +13,11 @@ Default: prefork, prefetch multiplier 4, no result backend. Best, from its docum
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-GREEN = sys.argv[1:2] == ["work"] and "best" in sys.argv and "sleep" in sys.argv
-if GREEN:
-    # ruff: noqa: E402 # gevent patches before anything else is imported
-    from gevent import monkey
-
-    monkey.patch_all()
-    os.environ["BENCH_ONE_THREAD"] = "1"
 
 import celery
 import common
@@ -97,7 +88,7 @@ def produce(options: argparse.Namespace) -> None:
 def pool(options: argparse.Namespace) -> str:
     if options.setting == "default" or options.handler == "cpu":
         return "prefork"
-    return "gevent" if GREEN else "threads"
+    return "threads"
 
 
 def work(options: argparse.Namespace) -> None:
@@ -122,7 +113,7 @@ def main() -> None:
             celery.__version__,
             default={"pool": "prefork", "prefetch multiplier": "4", "acks": "before the run"},
             best={
-                "pool": "threads; gevent for `sleep`; prefork for `cpu` (Concurrency)",
+                "pool": "threads; prefork for `cpu` (Concurrency)",
                 "prefetch multiplier": "128 for short tasks, 1 for `hold` (Optimizing)",
                 "ignore_result": "True (Tasks)",
                 "gossip, mingle, heartbeat": "without (Workers)",
