@@ -59,6 +59,17 @@ def options() -> argparse.Namespace:
     return found
 
 
+def command(words: list[str]) -> str:
+    """The call as a reader repeats it: without folders, which are a machine's own."""
+    kept, skip = [], False
+    for word in words:
+        if skip or word in ("--build", "--json"):
+            skip = not skip
+        elif not word.startswith(("--build=", "--json=")):
+            kept.append(word)
+    return f'make bench BENCH="{shlex.join(kept)}"' if kept else "make bench"
+
+
 def main() -> None:
     given = options()
     start = time.monotonic()
@@ -78,7 +89,7 @@ def main() -> None:
         "seconds": round(seconds),
         "runs": given.runs,
         "profile": "quick" if given.quick else "full",
-        "command": shlex.join(["make", "bench", f"BENCH={shlex.join(sys.argv[1:])}"]),
+        "command": command(sys.argv[1:]),
         "systems": {system.name: system.about for system in campaign.systems if system.about},
     }
     text = campaign.records.as_json(head)

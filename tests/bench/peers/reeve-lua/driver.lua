@@ -2,8 +2,8 @@
 local reeve = require "reeve"
 local slots = require "bench_slots"
 
-local given = { batch = "1", payload = "200", concurrency = "1", processes = "1", ["delay-ms"] = "0",
-  ["spread-ms"] = "0", rate = "0" }
+local given = { batch = "1", payload = "200", concurrency = "1", processes = "1",
+  ["delay-ms"] = "0", ["spread-ms"] = "0", rate = "0" }
 for i = 2, #arg, 2 do given[arg[i]:sub(3)] = assert(arg[i + 1], arg[i] .. " lacks its value") end
 
 local function number(name) return assert(math.tointeger(tonumber(given[name]))) end
