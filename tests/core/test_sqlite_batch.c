@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -159,12 +160,76 @@ static void a_full_disk_loses_no_pending_work(void **state) {
     reeve__broker_close(broker);
 }
 
+static reeve_rc on_queue(void *ctx, const reeve_queue_info *info,
+                         reeve_error *err) {
+    int64_t *pending = ctx;
+    char name[8] = "";
+    (void)err;
+    assert_in_range(info->name.size, 2, sizeof(name) - 1);
+    memcpy(name, info->name.data, info->name.size);
+    assert_int_equal(name[0], 'q');
+    pending[strtol(name + 1, NULL, 10)] = info->pending;
+    return REEVE_OK;
+}
+
+/* A task for each of MANY queues, "b0" for "q0" and so on; "b0" is there. */
+static void put_in_each(reeve__broker *broker) {
+    char ids[MANY][8], names[MANY][8];
+    reeve__enqueue_item items[MANY];
+    fill_many(items, ids, false);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "q%d", i);
+        items[i].queue = reeve_bytes_of(names[i]);
+        ids[i][0] = 'b';
+    }
+    assert_int_equal(broker->ops->enqueue(broker, items, MANY, NULL), REEVE_OK);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(items[i].code, i == 0 ? REEVE_E_EXISTS : REEVE_OK);
+    }
+}
+
+/* A handle knows more queues than it began with room for: each that a batch
+ * names is stored, also when the batch starts over, and none with what was
+ * undone. */
+static void each_queue_of_a_batch_is_stored(void **state) {
+    (void)state;
+    static claimed all;
+    int64_t pending[MANY];
+    reeve__broker *broker = sqlite_store_open(sqlite_store_url);
+    reeve__enqueue_item first = { .queue = reeve_bytes_of("q0"),
+                                  .id = reeve_bytes_of("b0"),
+                                  .envelope = reeve_bytes_of("{}\nbody"),
+                                  .priority = 5 };
+    assert_int_equal(broker->ops->enqueue(broker, &first, 1, NULL), REEVE_OK);
+    put_in_each(broker); /* starts over */
+    reeve__broker *other = sqlite_store_open(sqlite_store_url);
+    assert_int_equal(other->ops->queues(other, on_queue, pending, NULL),
+                     REEVE_OK);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(pending[i], 1);
+    }
+    assert_int_equal(claim_all(other, "q7", &all, NULL), REEVE_OK);
+    assert_int_equal(claim_all(broker, "q7", &all, NULL), REEVE_OK);
+    assert_int_equal(all.count, 0);
+    assert_int_equal(claim_all(broker, "q99", &all, NULL), REEVE_OK);
+    assert_int_equal(all.count, 1);
+    assert_string_equal(all.ids[0], "b99");
+    assert_int_equal(other->ops->queues(other, on_queue, pending, NULL),
+                     REEVE_OK);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(pending[i], i != 7 && i != 99);
+    }
+    reeve__broker_close(other);
+    reeve__broker_close(broker);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup(name, sqlite_store_name)
     const struct CMUnitTest tests[] = {
         TEST(taken_ids_in_a_batch_are_told_apart),
         TEST(a_mixed_batch_is_stored_in_order),
         TEST(a_full_disk_loses_no_pending_work),
+        TEST(each_queue_of_a_batch_is_stored),
     };
     return cmocka_run_group_tests(tests, sqlite_store_make,
                                   sqlite_store_remove);

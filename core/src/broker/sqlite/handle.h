@@ -77,10 +77,10 @@ extern const char *const reeve__sqlite_sql[REEVE__SQL_COUNT];
 /* A queue as this handle knows it; the stored half is loaded once a
  * transaction. */
 typedef struct reeve__sqlite_queue {
-    char name[REEVE_NAME_BYTES_MAX + 1];
-    size_t name_size;
-    uint32_t hash;
-    uint64_t loaded; /* in this transaction; else stale */
+    struct reeve__sqlite_queue *next;        /* in its slot */
+    struct reeve__sqlite_queue *next_loaded; /* in this transaction */
+    uint64_t loaded; /* the transaction's serial; any other: stale */
+    uint64_t heard;  /* bell count at the last claim that came back short */
     int64_t id;      /* 0 = not stored yet */
     int64_t token;
     int64_t back;  /* order of arrival: last given at the back */
@@ -89,10 +89,12 @@ typedef struct reeve__sqlite_queue {
     int64_t failed_total;
     int64_t counts[REEVE__SQLITE_STATES];
     int32_t weight;
+    uint32_t hash;
     bool paused;
     bool dirty;
-    bool ring;      /* after the commit */
-    uint64_t heard; /* bell count at the last claim that came back short */
+    bool ring; /* after the commit */
+    size_t name_size;
+    char name[]; /* and a NUL */
 } reeve__sqlite_queue;
 
 typedef struct reeve__sqlite {
@@ -106,12 +108,13 @@ typedef struct reeve__sqlite {
     sqlite3_stmt *stmts[REEVE__SQL_COUNT];
     int failed; /* sticky SQLite code of this verb, 0 = none */
     bool nomem;
-    uint64_t serial; /* of the transaction */
+    uint64_t serial; /* of the transaction, the next one between two */
     int64_t busy_by_ns;
-    bool waited; /* for the write lock, in this transaction */
-    reeve__sqlite_queue **queues;
+    bool waited;                 /* for the write lock, in this transaction */
+    reeve__sqlite_queue **slots; /* all that were met, by their hash */
+    size_t slot_count;           /* 0 or a power of two */
     size_t queue_count;
-    size_t queue_capacity;
+    reeve__sqlite_queue *loaded; /* those of this transaction */
     reeve__board board;
     int64_t data_version; /* as of the last look */
 } reeve__sqlite;
@@ -164,6 +167,13 @@ reeve__sqlite_queue *reeve__sqlite_queue_get(reeve__sqlite *sq,
  * such name can be. */
 reeve__sqlite_queue *reeve__sqlite_queue_meet(reeve__sqlite *sq,
                                               reeve_bytes name);
+/* Before the commit: writes back those that have changed. */
+void reeve__sqlite_queues_store(reeve__sqlite *sq);
+/* After the end of a transaction, which takes what was loaded with it: rings
+ * for those to be rung when it was committed. */
+void reeve__sqlite_queues_done(reeve__sqlite *sq, bool committed);
+/* Frees all of them, when the handle is closed. */
+void reeve__sqlite_queues_forget(reeve__sqlite *sq);
 /* Counts a task out of one state and into another. */
 void reeve__sqlite_queue_count(reeve__sqlite_queue *queue, int32_t from,
                                int32_t to);

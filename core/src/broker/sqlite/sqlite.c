@@ -108,10 +108,7 @@ static void sqlite_close(reeve__broker *broker) {
     /* A child has no connection: it was closed just before the fork. */
     reeve__sqlite_disconnect(sq);
     reeve__board_close(&sq->board, inherited);
-    for (size_t i = 0; i < sq->queue_count; i++) {
-        reeve__free(env, sq->queues[i]);
-    }
-    reeve__free(env, sq->queues);
+    reeve__sqlite_queues_forget(sq);
     reeve__free(env, sq->path);
     reeve__mutex_dispose(&sq->mutex);
     reeve__free(env, sq);
@@ -179,6 +176,7 @@ reeve_rc reeve__sqlite_open(reeve__broker **out, reeve_env *env,
     sq->base.ops = &sqlite_ops;
     sq->base.env = reeve__env_ref(env);
     sq->base.fork_count = reeve__fork_count();
+    sq->serial = 1; /* 0: of a queue that was never loaded */
     sq->timeout_ms =
         options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
     sq->board = (reeve__board){
