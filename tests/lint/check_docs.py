@@ -250,6 +250,15 @@ def check_index(report: Report) -> None:
             report.bad(index, f"no link to {name}")
 
 
+def check_numbers(report: Report) -> None:
+    """A decision is cited by its number: no two share one."""
+    met: dict[str, str] = {}
+    for page in files(DOCS / "decisions", ".md"):
+        other = met.setdefault(page.name[:4], page.name)
+        if other != page.name:
+            report.bad(page, f"has the number of {other}")
+
+
 def check_generated(report: Report) -> None:
     """Pictures and tables are what their scripts write. The part about the
     command line needs the installed package: tests/e2e/test_docs.py."""
@@ -277,6 +286,7 @@ def main() -> int:
         check_commands(report, page, text)
     check_names(report)
     check_index(report)
+    check_numbers(report)
     check_stored(report)
     check_log_lines(report)
     check_generated(report)

@@ -117,6 +117,18 @@ class Coverage(unittest.TestCase):
     def test_page_without_a_way_to_it(self) -> None:
         assert len(self.spoiled("index.md", "decisions/0007-doorbell.md", "index.md")) == 1
 
+    def test_decisions_of_one_number(self) -> None:
+        with tempfile.TemporaryDirectory(dir=ROOT / "tests") as folder:
+            copy = Path(folder)
+            (copy / "decisions").mkdir()
+            for name in ("0001-one.md", "0002-two.md", "0002-too.md"):
+                (copy / "decisions" / name).write_text("# It\n")
+            report = check_docs.Report()
+            with mock.patch.object(check_docs, "DOCS", copy):
+                check_docs.check_numbers(report)
+        assert len(report.problems) == 1
+        assert "0002-" in report.problems[0]
+
     def test_c_function(self) -> None:
         found = self.spoiled("c-api.md", "reeve_worker_poll", "reeve_worker_pool")
         assert len(found) == 2
