@@ -24,13 +24,9 @@ if not want or not lease_ms or not mode or not count or want > 1000 or
     return redis.error_reply('ERR turn: bad arguments')
 end
 local set = call('HMGET', meta, 'token', 'done', 'paused', 'dead')
-local token, stale = tonumber(set[1] or 0), tonumber(set[4] or 0)
--- From 2^53 on numbers are no longer exact.
-if want > 0 and not (token and stale and token < 9007199254740991) then
-    return redis.error_reply('ERR turn: meta has no number for the next token')
-end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local token, stale = tonumber(set[1] or 0), tonumber(set[4] or 0)
 local flags, lost, drop, done, failed = 0, nil, nil, 0, 0
 
 -- Ends what is ours: one look, two variadic deletions.
@@ -101,9 +97,13 @@ end
 
 -- Claims. What fails after tasks were taken, by a key of another type or a
 -- number that is none, is a fault and gives them back.
-local due, n, ids, priorities, scores, limbo = 0, 0, nil, nil, nil, nil
+local due, n, ids, priorities, scores = 0, 0, nil, nil, nil
+local limbo, seen = nil, 1 -- taken from the list; before seen they are dealt with
 local text, fault = nil, nil
-if set[3] == '1' then
+if want > 0 and not (token and stale and token < 9007199254740991) then
+    -- From 2^53 on numbers are no longer exact.
+    fault = 'ERR turn: meta has no number for the next token'
+elseif set[3] == '1' then
     flags = 2
 elseif want > 0 and stale == 0 and call('ZCARD', ranked) == 0 then
     ids = call('LPOP', pending, want)
@@ -130,16 +130,18 @@ elseif want > 0 then
     local function pop_list()
         limbo = n < want and call('LPOP', pending, want - n) or {}
         if #limbo == 0 then return false end
+        seen = 1
         local copies = call('HMGET', KEYS[10], unpack(limbo))
         local met = {}
         for i, id in ipairs(limbo) do
+            seen = i
             if tonumber(copies[i] or 0) > (met[id] or 0) then
                 met[id] = (met[id] or 0) + 1
                 stale = stale - 1
-                call('HINCRBY', meta, 'dead', -1)
                 if call('HINCRBY', KEYS[10], id, -1) <= 0 then
                     call('HDEL', KEYS[10], id)
                 end
+                call('HINCRBY', meta, 'dead', -1)
             else
                 n = n + 1
                 ids[n], priorities[n] = id, 5
@@ -216,7 +218,9 @@ if fault then
         try('HDEL', active, '~' .. text, unpack(ids))
         try('ZREM', leases, text)
     end
-    for i = limbo and #limbo or 0, 1, -1 do try('LPUSH', pending, limbo[i]) end
+    for i = limbo and #limbo or 0, seen, -1 do
+        try('LPUSH', pending, limbo[i])
+    end
     for i = n, 1, -1 do
         if scores and scores[i] then
             try('ZADD', ranked, scores[i], ids[i])
@@ -248,9 +252,9 @@ end
 
 local out
 if lost then
-    out = { now, flags + 8, due, token, #lost, unpack(lost) }
+    out = { now, flags + 8, due, token or 0, #lost, unpack(lost) }
 else
-    out = { now, flags, due, token }
+    out = { now, flags, due, token or 0 }
 end
 if n == 1 and not priorities and mode % 2 == 1 then
     local top = #out

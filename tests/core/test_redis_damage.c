@@ -73,6 +73,13 @@ static int64_t command(const char *words) {
     return value;
 }
 
+/* The same with a token at its end. */
+static int64_t command_of(const char *start, int64_t token) {
+    char words[128];
+    snprintf(words, sizeof(words), "%s%lld", start, (long long)token);
+    return command(words);
+}
+
 static reeve__enqueue_item item_of(const char *queue, const char *id,
                                    int32_t priority) {
     return (reeve__enqueue_item){
@@ -265,8 +272,8 @@ static void a_claim_without_a_lease_is_swept(void **state) {
     put("mail", "a", 5);
     check(claim(&got, 1, &err), &err);
     settle(&got, 0);
-    command("ZREM %leases 1");
-    assert_int_equal(command("HEXISTS %active ~1"), 1);
+    command_of("ZREM %leases ", got.settle.token);
+    assert_int_equal(command_of("HEXISTS %active ~", got.settle.token), 1);
     check(broker->ops->sweep(broker, reeve_bytes_of("mail"), 9, &removed, &err),
           &err);
     assert_int_equal(reclaim(&got), 0);
@@ -282,18 +289,48 @@ static void a_lease_without_its_claim_gives_its_tasks_back(void **state) {
     reeve_error err;
     put("mail", "a", 5);
     check(claim(&got, 1, &err), &err);
-    command("HDEL %active ~1");
+    command_of("HDEL %active ~", got.settle.token);
     settle(&got, 0);
     put("mail", "b", 5);
     check(claim(&got, 1, &err), &err);
-    command("HDEL %active ~2");
-    command("ZADD %leases 1 2");
+    command_of("HDEL %active ~", got.settle.token);
+    command_of("ZADD %leases 1 ", got.settle.token);
     assert_int_equal(reclaim(&got), 0);
     check(broker->ops->sweep(broker, reeve_bytes_of("mail"), 9, &removed, &err),
           &err);
     assert_int_equal(reclaim(&got), 1);
     assert_string_equal(got.ids, "b");
     settle(&got, 0);
+}
+
+/* A claim that fails half-way through the list gives each task back once. */
+static void a_damaged_copy_doubles_nothing(void **state) {
+    (void)state;
+    claims got;
+    reeve_error err;
+    put("mail", "a", 5);
+    put("mail", "b", 5);
+    put("mail", "c", 5);
+    command("HSET %meta dead 1");
+    command("HSET %dead b x");
+    assert_int_equal(claim(&got, 9, &err), REEVE_E_SERVER);
+    assert_int_equal(command("LLEN %pending"), 3);
+    command("DEL %dead");
+    command("HDEL %meta dead");
+    check(claim(&got, 9, &err), &err);
+    assert_string_equal(got.ids, "a b c");
+}
+
+/* What is finished is stored, whatever the next claim would meet. */
+static void a_lost_token_does_not_keep_ends_from_being_stored(void **state) {
+    (void)state;
+    claims got;
+    reeve_error err;
+    put("mail", "a", 5);
+    check(claim(&got, 1, &err), &err);
+    command("HSET %meta token x");
+    settle(&got, 0);
+    assert_int_equal(command("HEXISTS %tasks a"), 0);
 }
 
 static void counters_that_are_no_numbers_lose_nothing(void **state) {
@@ -487,6 +524,8 @@ int main(void) {
         CASE(a_name_used_twice_is_taken_once),
         CASE(a_claim_without_a_lease_is_swept),
         CASE(a_lease_without_its_claim_gives_its_tasks_back),
+        CASE(a_damaged_copy_doubles_nothing),
+        CASE(a_lost_token_does_not_keep_ends_from_being_stored),
         CASE(counters_that_are_no_numbers_lose_nothing),
         CASE(high_tokens_fence),
         CASE(a_damaged_queue_leaves_others_alone),
