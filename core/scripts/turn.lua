@@ -26,7 +26,11 @@ end
 local set = call('HMGET', meta, 'token', 'done', 'paused', 'dead')
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local token, stale = tonumber(set[1] or 0), tonumber(set[4] or 0)
+-- A new queue's tokens begin at the clock, in 4 µs since 2026: none is claimed
+-- from as often, so they are above those of a queue that was dropped.
+local token, stale = tonumber(set[1] or math.max(0,
+    (clock[1] - 1767225600) * 250000 + math.floor(clock[2] / 4))),
+    tonumber(set[4] or 0)
 local flags, lost, drop, done, failed = 0, nil, nil, 0, 0
 
 -- Ends what is ours: one look, two variadic deletions.
@@ -183,7 +187,7 @@ if n > 0 and not fault then
     token = token + 1
     text = string.format('%.0f', token)
     local head, held = ARGV[1] .. ' ' .. ARGV[3], nil
-    if token == 1 then
+    if not set[1] then
         -- More than 64 bytes keep these from being lists, which would be
         -- searched from end to end.
         local long = string.rep('~', 65)

@@ -201,6 +201,29 @@ static void drop_forgets_counters_pause_and_weight(void **state) {
     contract_assert_ids(c, "t2");
 }
 
+/* A late settle of the queue that was must not pass for one of the new. */
+static void tokens_grow_past_a_drop(void **state) {
+    contract *c = *state;
+    int64_t last = 0;
+    reeve__settle late = { .token = 0 };
+    for (int life = 0; life < 3; life++) {
+        contract_put(c, "t1");
+        assert_int_equal(contract_claim(c, 1), 1);
+        assert_true(c->seen.rows[0].row.token > last);
+        last = c->seen.rows[0].row.token;
+        if (life > 0) {
+            assert_int_equal(contract_settle(c, &late, 1), REEVE_E_LEASE_LOST);
+        }
+        reeve__settle end = { .id = text("t1"),
+                              .token = last,
+                              .last_of_token = true };
+        late = end;
+        assert_int_equal(contract_settle(c, &end, 1), REEVE_OK);
+        assert_ok(c->a->ops->drop(c->a, MAIL, err));
+        assert_int_equal(queue_count(c), 0);
+    }
+}
+
 typedef struct weights_seen {
     size_t count;
     int32_t mail;
@@ -311,6 +334,7 @@ const contract_case contract_inspect_cases[] = {
     CONTRACT_CASE(many_queues_are_listed),
     CONTRACT_CASE(drop_refuses_a_queue_with_tasks),
     CONTRACT_CASE(drop_forgets_counters_pause_and_weight),
+    CONTRACT_CASE(tokens_grow_past_a_drop),
     CONTRACT_CASE(weights_are_kept_centrally),
     CONTRACT_CASE(workers_are_known_by_their_beats),
     { NULL, NULL },

@@ -193,7 +193,7 @@ class Inspect:
     def drop(self, queue: str) -> None:
         """Forgets a queue that has no jobs in any state: its counters, pause and weight.
 
-        Raises NotFound, StateError. Fencing tokens of a new queue of that name begin at 1.
+        Raises NotFound, StateError. Fencing tokens of a new queue of that name go on growing.
         """
         self.core.drop(check_name(queue, "queue"))
 

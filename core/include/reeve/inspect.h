@@ -179,7 +179,7 @@ REEVE_EXTERN reeve_rc reeve_inspector_pause(reeve_inspector *inspector,
                                             reeve_error *err);
 
 /* Forgets a queue that has no task in any state: its counters, pause and
- * weight. A queue of that name is a new one, whose fencing tokens begin at 1.
+ * weight. A queue of that name is a new one; its fencing tokens go on growing.
  * An idempotency key may outlive it. Producers that know it list it again
  * within seconds of their next enqueue. Errors: NOT_FOUND, STATE: it has tasks.
  * Thread: any. */

@@ -254,7 +254,10 @@ reeve_rc reeve__sqlite_drop(reeve__broker *broker, reeve_bytes name,
         code = REEVE_E_NOT_FOUND;
     }
     if (queue && code == REEVE_OK) {
-        sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_KEYS_DROP);
+        sqlite3_stmt *stmt = reeve__sqlite_use(sq, REEVE__SQL_TOKEN_KEEP);
+        sqlite3_bind_int64(stmt, 1, queue->token);
+        reeve__sqlite_run(sq, stmt);
+        stmt = reeve__sqlite_use(sq, REEVE__SQL_KEYS_DROP);
         sqlite3_bind_int64(stmt, 1, queue->id);
         reeve__sqlite_run(sq, stmt);
     }

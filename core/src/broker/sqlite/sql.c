@@ -36,18 +36,25 @@ const char *const reeve__sqlite_sql[REEVE__SQL_COUNT] = {
 
     [REEVE__SQL_QUEUE_LOAD] =
         "SELECT " QUEUE_COLUMNS " FROM queues WHERE name = ?1",
-    [REEVE__SQL_QUEUE_ADD] = "INSERT INTO queues(name) VALUES(?1)",
+    /* The row without a name keeps the highest token of those dropped. */
+    [REEVE__SQL_QUEUE_ADD] =
+        "INSERT INTO queues(name, token) VALUES(?1, (SELECT"
+        " coalesce(max(token), 0) FROM queues WHERE name = ''))",
     [REEVE__SQL_QUEUE_STORE] =
         "UPDATE queues SET token = ?2, back = ?3, front = ?4,"
         " done_total = ?5, failed_total = ?6, weight = ?7, paused = ?8,"
         " scheduled = ?9, pending = ?10, active = ?11, retry = ?12,"
         " completed = ?13, archived = ?14 WHERE queue = ?1",
     [REEVE__SQL_QUEUES] =
-        "SELECT " QUEUE_COLUMNS ", name FROM queues ORDER BY name",
+        "SELECT " QUEUE_COLUMNS ", name FROM queues WHERE name <> ''"
+        " ORDER BY name",
     /* The counts say so, too: an index is what nobody can have got wrong. */
     [REEVE__SQL_QUEUE_DROP] =
         "DELETE FROM queues WHERE queue = ?1 AND NOT EXISTS (SELECT 1"
         " FROM tasks INDEXED BY tasks_id WHERE tasks.queue = ?1)",
+    [REEVE__SQL_TOKEN_KEEP] =
+        "INSERT INTO queues(name, token) VALUES('', ?1) ON CONFLICT(name)"
+        " DO UPDATE SET token = max(token, excluded.token)",
     [REEVE__SQL_KEYS_DROP] = "DELETE FROM keys WHERE queue = ?1",
 
     [REEVE__SQL_KEY_FIND] = "SELECT id FROM keys WHERE queue = ?1 AND"
