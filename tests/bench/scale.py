@@ -4,7 +4,8 @@
 
 `workers` and `producers`: 1 to 8 processes on one Redis until its core is full, on one queue and
 on several. `backlog`, `active`, `scheduled`, `queues`: what a task costs the server while 1 to a
-million are stored; scale_cost interleaves the depths, so that each round is a pair. The records
+million are stored; scale_cost interleaves the depths, so that each round is a pair. `bare_…` is
+the control: the commands a verb needs on the hash and the list, without its script. The records
 are those of tests/bench/README.md.
 """
 
@@ -295,6 +296,8 @@ class Scale:
                 for word in (server.url, server.process.pid, depth)
             ]
             self.cost_of("redis", phase, plan.count, places)
+            if phase == "backlog":
+                self.explain("scale-backlog")
             if phase == "queues":
                 grown = servers[-1].used_memory() - empty[-1]
                 self.sheet.add(
@@ -311,6 +314,18 @@ class Scale:
             for word in (f"sqlite:///{self.folder}/{phase}-{depth}.db", 0, depth)
         ]
         self.cost_of("sqlite", phase, plan.count, places)
+
+    def explain(self, row: str) -> None:
+        """Notes how much of what a verb costs more with depth the bare commands do, too."""
+        records = [r for r in self.sheet.records if r["row"] == row]
+        for verb in ("enqueue", "turn"):
+            series = sorted((r for r in records if r["metric"] == f"{verb}_cpu"), key=depth_of)
+            bare = sorted((r for r in records if r["metric"] == f"bare_{verb}_cpu"), key=depth_of)
+            for ours, control in list(zip(series, bare, strict=True))[1:]:
+                ours["note"] = (
+                    f"{rise(series[0], ours):+.2f} µs; bare commands on the same keys "
+                    f"{rise(bare[0], control):+.2f} µs"
+                )
 
     def cost_of(self, broker: str, phase: str, count: int, places: list[Any]) -> None:
         command = [str(self.programs / "scale_cost"), phase]
@@ -378,13 +393,22 @@ def print_depths(row: str, records: list[Record]) -> None:
                 flat = "" if times <= FLAT else " !"
                 median = record["figures"]["median"]
                 cells.append(f"{depth_of(record):>8}: {median:7.2f} ({times:.2f}×{flat})")
-            print(f"  {metric:14}" + "  ".join(cells))
+            print(f"  {metric:16}" + "  ".join(cells))
+            for record in series:
+                if record["note"]:
+                    print(f"  {'':16}at {depth_of(record)}: {record['note']}")
         for metric in ("list_wall", "memory", "client_rss"):
             for record in (r for r in of if r["metric"] == metric):
                 print(
                     f"  {metric} at {depth_of(record)}: "
                     f"{record['figures']['median']:,.2f} {record['unit']}"
                 )
+
+
+def rise(base: Record, record: Record) -> float:
+    """By how much a figure is above the one at the least depth, round by round."""
+    pairs = zip(base["figures"]["runs"], record["figures"]["runs"], strict=True)
+    return float(statistics.median(b - a for a, b in pairs))
 
 
 def depth_of(record: Record) -> int:

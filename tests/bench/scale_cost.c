@@ -5,7 +5,8 @@
  *
  *   scale_cost PHASE COUNT ROUNDS {URL PID DEPTH}…
  *
- *   backlog    enqueue and turn (end + claim) with DEPTH tasks pending
+ *   backlog    enqueue and turn (end + claim) with DEPTH tasks pending; on
+ *              Redis also what these move, by bare commands: the control
  *   active     turn, extend, reclaim with DEPTH tasks active, a lease each
  *   scheduled  store and promote with DEPTH tasks due later, each at its time
  *   queues     enqueue and turn in four of DEPTH queues; list all of them
@@ -20,13 +21,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "broker/broker.h"
+#include "broker/redis/redis.h"
 
 #define BATCH ((size_t)32)
 #define FILL ((size_t)512)
 #define PAYLOAD_BYTES 260
 #define SERVED 4
-#define SERIES_MAX 3
+#define SERIES_MAX 4
+#define ID_BYTES 40
 #define LEASE_MS ((int64_t)3600 * 1000)
 
 /* What is measured in a store, by name. */
@@ -41,7 +43,7 @@ typedef struct store {
     clockid_t clock; /* CPU of the server, or of this process */
     size_t depth;
     series all[SERIES_MAX];
-    char (*ids)[40]; /* of what is active, and its tokens */
+    char (*ids)[ID_BYTES]; /* of what is active, and its tokens */
     int64_t *tokens;
 } store;
 
@@ -127,15 +129,19 @@ static reeve_bytes name_queue(size_t index) {
     return reeve_bytes_of(name);
 }
 
+static void name_task(char out[ID_BYTES]) {
+    (void)snprintf(out, ID_BYTES, "01940000-7abc-8def-%016" PRIx64,
+                   (uint64_t)next_id++);
+}
+
 /* count tasks, each due step_ms after the one before when step_ms is not 0. */
 static void enqueue(const store *at, reeve_bytes queue, size_t count,
                     int64_t delay_ms, int64_t step_ms) {
     static reeve__enqueue_item items[FILL];
-    static char ids[FILL][40];
+    static char ids[FILL][ID_BYTES];
     reeve_error err = { 0, "" };
     for (size_t i = 0; i < count; i++) {
-        (void)snprintf(ids[i], sizeof(ids[i]), "01940000-7abc-8def-%016" PRIx64,
-                       (uint64_t)next_id++);
+        name_task(ids[i]);
         items[i] = (reeve__enqueue_item){
             .queue = queue,
             .id = reeve_bytes_of(ids[i]),
@@ -229,11 +235,105 @@ static void fill_backlog(store *at) {
     }
 }
 
+/* The control: what enqueue and turn do to the hash of tasks and the list of
+ * those pending, by bare commands on the same keys, without a script, a lease or
+ * a count. What these cost more in a deep store is the store's, not ours. */
+static void bare_begin(reeve__call *call, reeve__engine *engine,
+                       const char *verb, uint8_t key, size_t arg_count) {
+    reeve__call_begin_command(call, engine, 2 + arg_count);
+    reeve__cmd_text(&engine->out, verb);
+    reeve__engine_keys(engine, scale_queue(), &key, 1);
+}
+
+static void bare_ids(reeve__call *call, reeve__engine *engine, const char *verb,
+                     uint8_t key) {
+    bare_begin(call, engine, verb, key, claimed.count);
+    for (size_t i = 0; i < claimed.count; i++) {
+        reeve__cmd_text(&engine->out, claimed.ids[i]);
+    }
+}
+
+static void bare_end(reeve__redis *redis, reeve__call *call) {
+    reeve_error err = { 0, "" };
+    need(reeve__link_drive(&redis->main, &call->op, INT64_MAX, -1, &err), &err);
+    need(reeve__op_result(&call->op, &err), &err);
+}
+
+static void bare_enqueue(reeve__redis *redis) {
+    reeve__engine *engine = &redis->main.engine;
+    reeve__call look, set, push;
+    for (claimed.count = 0; claimed.count < BATCH; claimed.count++) {
+        name_task(claimed.ids[claimed.count]);
+    }
+    bare_ids(&look, engine, "HMGET", REEVE__KEY_TASKS);
+    bare_begin(&set, engine, "HSET", REEVE__KEY_TASKS, 2 * BATCH);
+    for (size_t i = 0; i < BATCH; i++) {
+        reeve__cmd_text(&engine->out, claimed.ids[i]);
+        reeve__cmd_text(&engine->out, body);
+    }
+    bare_ids(&push, engine, "RPUSH", REEVE__KEY_PENDING);
+    bare_end(redis, &look);
+    bare_end(redis, &set);
+    bare_end(redis, &push);
+    if (set.reply->integer != (int64_t)BATCH) {
+        bug("an id was there before");
+    }
+    reeve__call_dispose(&look);
+    reeve__call_dispose(&set);
+    reeve__call_dispose(&push);
+    claimed.count = 0;
+}
+
+/* Takes a batch from the list; reads and removes their bodies. */
+static void bare_turn(reeve__redis *redis) {
+    reeve__engine *engine = &redis->main.engine;
+    reeve__call pop, read, remove;
+    bare_begin(&pop, engine, "LPOP", REEVE__KEY_PENDING, 1);
+    reeve__cmd_int(&engine->out, (int64_t)BATCH);
+    bare_end(redis, &pop);
+    for (size_t i = 0; i < pop.reply->count; i++) {
+        const reeve__row row = { .id = pop.reply->elements[i].bytes };
+        (void)on_row(&claimed, &row, NULL);
+    }
+    bare_ids(&read, engine, "HMGET", REEVE__KEY_TASKS);
+    bare_ids(&remove, engine, "HDEL", REEVE__KEY_TASKS);
+    bare_end(redis, &read);
+    bare_end(redis, &remove);
+    if (claimed.count != BATCH || remove.reply->integer != (int64_t)BATCH ||
+        read.reply->elements[0].bytes.size != PAYLOAD_BYTES) {
+        bug("what was taken is not there");
+    }
+    reeve__call_dispose(&pop);
+    reeve__call_dispose(&read);
+    reeve__call_dispose(&remove);
+    claimed.count = 0;
+}
+
+static void measure_bare(store *at, size_t count) {
+    reeve__redis *redis = (reeve__redis *)at->broker;
+    span in = { 0, 0 }, out = { 0, 0 };
+    span start = span_start(at);
+    for (size_t i = 0; i < count; i += BATCH) {
+        bare_enqueue(redis);
+    }
+    span_add(&in, at, start);
+    start = span_start(at);
+    for (size_t i = 0; i < count; i += BATCH) {
+        bare_turn(redis);
+    }
+    span_add(&out, at, start);
+    note(at, 2, "bare_enqueue", in, count);
+    note(at, 3, "bare_turn", out, count);
+}
+
 static void measure_backlog(store *at, size_t count) {
     span in = { 0, 0 }, out = { 0, 0 };
     cycle(&in, &out, at, scale_queue(), count);
     note(at, 0, "enqueue", in, count);
     note(at, 1, "turn", out, count);
+    if (!strcmp(at->broker->ops->name, "redis")) {
+        measure_bare(at, count);
+    }
 }
 
 /* ---- many active ----------------------------------------------------------- */
