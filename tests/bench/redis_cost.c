@@ -7,8 +7,10 @@
  * that each task was claimed once.
  *
  *   redis_cost [--url=redis://127.0.0.1:6379] [--tasks=N] [--payload=BYTES]
- *              [--batch=N] [--json]
+ *              [--batch=N] [--checked] [--json]
  *
+ * With --checked, as with ids that callers choose, the server looks whether ids
+ * are taken; without, as with those that are drawn for the call, it need not.
  * The server should be idle otherwise; keys are under a prefix of their own and
  * removed at the end.
  */
@@ -27,6 +29,7 @@ typedef struct settings {
     size_t tasks;
     size_t payload_bytes;
     size_t batch; /* 0 = 1, 8, 32, 128 */
+    bool checked;
     bool json;
 } settings;
 
@@ -39,7 +42,9 @@ typedef struct figures {
     double bytes;               /* a queued task */
 } figures;
 
-static settings run = { "redis://127.0.0.1:6379", 100000, 200, 0, false };
+static settings run = {
+    "redis://127.0.0.1:6379", 100000, 200, 0, false, false
+};
 static reeve__redis *redis;
 static char prefix[32];
 static char *payload;
@@ -99,6 +104,7 @@ static store store_new(size_t count) {
             .id = { made.ids[i], 36 },
             .envelope = { payload, strlen(payload) },
             .priority = REEVE_PRIORITY_DEFAULT,
+            .fresh = !run.checked,
         };
         made.order[i] = &made.items[i];
     }
@@ -328,6 +334,8 @@ static void read_args(int argc, char **argv) {
             run.payload_bytes = strtoull(argv[i] + 10, NULL, 10);
         } else if (strncmp(argv[i], "--batch=", 8) == 0) {
             run.batch = strtoull(argv[i] + 8, NULL, 10);
+        } else if (strcmp(argv[i], "--checked") == 0) {
+            run.checked = true;
         } else if (strcmp(argv[i], "--json") == 0) {
             run.json = true;
         } else {

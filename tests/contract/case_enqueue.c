@@ -22,6 +22,29 @@ static void enqueue_stores_what_it_was_given(void **state) {
                         item.envelope.size);
 }
 
+static void enqueue_stores_fresh_ids_like_others(void **state) {
+    contract *c = *state;
+    reeve__enqueue_item items[] = { contract_item("n1"), contract_item("n2"),
+                                    contract_item("n3"), contract_item("n4") };
+    for (size_t i = 0; i < 4; i++) {
+        items[i].fresh = true;
+    }
+    items[3].priority = 9;
+    contract_put_items(c, items, 1);
+    contract_put_items(c, items + 1, 1);
+    contract_put_items(c, items + 2, 2);
+    for (size_t i = 0; i < 4; i++) {
+        char id[8];
+        snprintf(id, sizeof(id), "n%zu", i + 1);
+        assert_string_equal(items[i].out_id, id);
+        assert_int_equal(items[i].state, REEVE_STATE_PENDING);
+        assert_int_equal(contract_state(c, id), REEVE_STATE_PENDING);
+        assert_int_equal(c->seen.rows[0].row.priority, i < 3 ? 5 : 9);
+    }
+    contract_claim(c, 9);
+    contract_assert_ids(c, "n4 n1 n2 n3");
+}
+
 static void enqueue_refuses_a_taken_id(void **state) {
     contract *c = *state;
     const int32_t states[] = {
@@ -237,6 +260,7 @@ static void enqueue_nothing_is_fine(void **state) {
 
 const contract_case contract_enqueue_cases[] = {
     CONTRACT_CASE(enqueue_stores_what_it_was_given),
+    CONTRACT_CASE(enqueue_stores_fresh_ids_like_others),
     CONTRACT_CASE(enqueue_refuses_a_taken_id),
     CONTRACT_CASE(enqueue_tells_items_apart),
     CONTRACT_CASE(enqueue_resent_is_success),

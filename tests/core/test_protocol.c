@@ -288,6 +288,79 @@ static void enqueue_speaks_evalsha(void **state) {
     reeve_protocol_free(protocol);
 }
 
+/* The server's answer to the transaction that stores ids drawn here. */
+#define FRESH_QUEUED "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n"
+#define FRESH_REPLY FRESH_QUEUED "*4\r\n:1\r\n:1\r\n:1\r\n+OK\r\n"
+
+static void draws_in(reeve_env *env, bool resent, const char *id,
+                     const char *first) {
+    reeve_protocol *protocol = protocol_in(env, NULL, 0);
+    uint64_t op;
+    reeve_enqueue_args args = REEVE_ENQUEUE_ARGS_INIT;
+    args.type = reeve_bytes_of("t");
+    args.id = reeve_bytes_of(id);
+    assert_int_equal(
+        reeve_protocol_enqueue(&op, protocol, &args, 1, resent, NULL), 0);
+    const char *word = strchr(said(protocol), '$');
+    assert_ptr_equal(strstr(word, first), word);
+    reeve_protocol_free(protocol);
+}
+
+/* Bodies stay out of scripts when nobody else can have the id. */
+static void only_ids_drawn_now_are_not_looked_for(void **state) {
+    (void)state;
+    reeve_env *env = NULL;
+    reeve_env_options options = REEVE_ENV_OPTIONS_INIT;
+    options.random_seed = 7;
+    assert_int_equal(reeve_env_new(&env, &options, NULL), 0);
+    draws_in(NULL, false, "", "$5\r\nMULTI\r\n");
+    draws_in(NULL, false, "a", "$7\r\nEVALSHA\r\n");
+    draws_in(NULL, true, "", "$7\r\nEVALSHA\r\n");
+    draws_in(env, false, "", "$7\r\nEVALSHA\r\n");
+    reeve_env_free(env);
+}
+
+static void a_transaction_has_one_answer(void **state) {
+    (void)state;
+    static const struct {
+        const char *reply;
+        int32_t code;
+        bool undone;
+    } cases[] = {
+        { FRESH_REPLY, 0, false },
+        { FRESH_QUEUED "*4\r\n:1\r\n-WRONGTYPE x\r\n:1\r\n+OK\r\n",
+          REEVE_E_SERVER, true },
+        { FRESH_QUEUED "*3\r\n:1\r\n:1\r\n:1\r\n", REEVE_E_SERVER, false },
+        { FRESH_QUEUED "*-1\r\n", REEVE_E_SERVER, false },
+        { "+OK\r\n-OOM full\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n"
+          "-EXECABORT because of previous errors\r\n",
+          REEVE_E_BUSY, false },
+        { "-NOPERM multi\r\n:1\r\n:1\r\n:1\r\n+OK\r\n-ERR EXEC\r\n",
+          REEVE_E_AUTH, true },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        reeve_protocol *protocol = protocol_new(NULL, 0);
+        enqueue_one(protocol, "");
+        said(protocol);
+        feed(protocol, cases[i].reply);
+        feed(protocol, ":1\r\n"); /* the directory's */
+        bool undone = strstr(said(protocol),
+                             reeve__scripts[REEVE__SCRIPT_UNDO].sha1) != NULL;
+        assert_int_equal(undone, cases[i].undone);
+        if (undone) {
+            assert_null(next(protocol));
+            feed(protocol, "-NOSCRIPT x\r\n");
+            assert_non_null(strstr(said(protocol), "LREM"));
+            feed(protocol, ":1\r\n");
+        }
+        const reeve_protocol_result *result = next(protocol);
+        assert_non_null(result);
+        assert_int_equal(result->code, cases[i].code);
+        assert_int_equal(reeve_protocol_pending(protocol), 0);
+        reeve_protocol_free(protocol);
+    }
+}
+
 /* Whether an enqueue tells the directory of its queue; answered by reply. */
 static bool registers(reeve_protocol *protocol, const char *reply) {
     enqueue_one(protocol, "a");
@@ -347,13 +420,14 @@ static void answers_may_be_cut_anywhere(void **state) {
     (void)state;
     stream reply = { .size = 0 };
     add_hello(&reply, INFO_SERVER, INFO_ROLE, INFO_MEMORY, 1);
-    add(&reply, "*0\r\n:1\r\n");
+    add(&reply, "*0\r\n:1\r\n" FRESH_REPLY ":1\r\n");
     add(&reply, turn_reply);
     for (size_t cut = 0; cut <= reply.size; cut++) {
         reeve_protocol *protocol = protocol_new(NULL, 0);
         uint64_t op;
         assert_int_equal(reeve_protocol_hello(&op, protocol, NULL), 0);
         enqueue_one(protocol, "a");
+        enqueue_one(protocol, "");
         turn_one(protocol);
         said(protocol);
         reeve_bytes head = { reply.text, cut };
@@ -362,6 +436,7 @@ static void answers_may_be_cut_anywhere(void **state) {
         assert_int_equal(reeve_protocol_feed(protocol, tail, NULL), 0);
         assert_int_equal(next(protocol)->code, 0);
         assert_int_equal(next(protocol)->enqueued[0].code, 0);
+        assert_int_equal(strlen(next(protocol)->enqueued[0].id), 36);
         check_turn(next(protocol));
         assert_null(next(protocol));
         reeve_protocol_free(protocol);
@@ -407,8 +482,8 @@ static void malformed_replies_are_told(void **state) {
         "*8\r\n:1\r\n:8\r\n:0\r\n:0\r\n:3\r\n:0\r\n:1\r\n:1\r\n",
         "*5\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n",
         "*6\r\n:1\r\n:0\r\n:0\r\n:1\r\n:9\r\n$1\r\nx\r\n",
-        "*10\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n$-"
-        "1\r\n$-1\r\n$-1\r\n",
+        ("*10\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n"
+         "$-1\r\n$-1\r\n$-1\r\n"),
     };
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
         reeve_protocol *protocol = protocol_new(NULL, 0);
@@ -534,6 +609,8 @@ int main(void) {
         cmocka_unit_test(hello_refuses_what_loses_tasks),
         cmocka_unit_test(hello_says_why_it_was_refused),
         cmocka_unit_test(enqueue_speaks_evalsha),
+        cmocka_unit_test(only_ids_drawn_now_are_not_looked_for),
+        cmocka_unit_test(a_transaction_has_one_answer),
         cmocka_unit_test(directory_is_told_when_it_may_lack_a_queue),
         cmocka_unit_test(noscript_is_answered_in_full_once),
         cmocka_unit_test(answers_may_be_cut_anywhere),

@@ -345,6 +345,55 @@ static void an_enqueue_survives_its_lost_reply(void **state) {
     redis_proxy_stop(proxy);
 }
 
+/* Tasks with ids of their own, as producers draw them. */
+static void fresh_ids_survive_their_lost_reply(void **state) {
+    (void)state;
+    redis_proxy *proxy;
+    char path[128];
+    reeve__broker *broker = open_proxied(&proxy, path);
+    reeve__enqueue_item items[2] = { item_of("a"), item_of("b") };
+    claims got;
+    reeve_error err;
+    items[0].fresh = items[1].fresh = true;
+    redis_proxy_swallow(proxy);
+    check(broker->ops->enqueue(broker, items, 2, &err), &err);
+    assert_int_equal(redis_proxy_swallowed(proxy), 1);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(items[i].code, 0);
+        assert_int_equal(items[i].state, REEVE_STATE_PENDING);
+        assert_memory_equal(items[i].out_id, items[i].id.data, 2);
+    }
+    claim(broker, &got, 9);
+    assert_string_equal(got.ids, "a b");
+    claim(broker, &got, 9);
+    assert_int_equal(got.count, 0);
+    reeve__broker_close(broker);
+    redis_proxy_stop(proxy);
+}
+
+/* However many tasks come, the bell holds one ring, and wakes who waits. */
+static void fresh_ids_ring_once(void **state) {
+    (void)state;
+    reeve__broker *broker = open_fresh();
+    reeve__enqueue_item items[3] = { item_of("a"), item_of("b"), item_of("c") };
+    const reeve_bytes mail = reeve_bytes_of("mail");
+    ptrdiff_t rung = -1;
+    claims got;
+    reeve_error err;
+    for (size_t i = 0; i < 3; i++) {
+        items[i].fresh = true;
+        check(broker->ops->enqueue(broker, &items[i], 1, &err), &err);
+    }
+    assert_string_equal(command(broker, "LLEN %bell"), "1");
+    check(broker->ops->wait(broker, &mail, 1, -1, INT64_MAX, &rung, &err),
+          &err);
+    assert_int_equal(rung, 0);
+    assert_string_equal(command(broker, "LLEN %bell"), "0");
+    claim(broker, &got, 9);
+    assert_string_equal(got.ids, "a b c");
+    reeve__broker_close(broker);
+}
+
 static void a_lost_claim_is_told_and_found(void **state) {
     (void)state;
     redis_proxy *proxy;
@@ -587,6 +636,8 @@ int main(void) {
         cmocka_unit_test(a_body_that_is_missing_is_delivered_empty),
         cmocka_unit_test(lost_scripts_come_back),
         cmocka_unit_test(an_enqueue_survives_its_lost_reply),
+        cmocka_unit_test(fresh_ids_survive_their_lost_reply),
+        cmocka_unit_test(fresh_ids_ring_once),
         cmocka_unit_test(a_lost_claim_is_told_and_found),
         cmocka_unit_test(a_settle_survives_its_lost_reply),
         cmocka_unit_test(an_evicting_server_is_refused),

@@ -243,6 +243,58 @@ static void a_refused_enqueue_leaves_no_bodies(void **state) {
     assert_int_equal(command("EXISTS %tasks %bell"), 0);
 }
 
+/* Without a look first: what one key of another type lets through goes. */
+static void a_refused_transaction_is_taken_back(void **state) {
+    static const char *const keys[] = { "tasks", "pending", "bell" };
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        reeve__enqueue_item items[2] = { item_of("mail", "a", 5),
+                                         item_of("mail", "b", 5) };
+        char words[64];
+        claims got;
+        reeve_error err;
+        items[0].fresh = items[1].fresh = true;
+        put("mail", "old", 5);
+        command("RENAME %pending %kept");
+        snprintf(words, sizeof(words), "SET %%%s x", keys[i]);
+        command("RENAME %tasks %bodies");
+        command(words);
+        command("SCRIPT FLUSH");
+        for (size_t count = 1; count <= 2; count++) {
+            assert_int_equal(broker->ops->enqueue(broker, items, count, &err),
+                             REEVE_E_SERVER);
+            assert_non_null(strstr(err.message, "enqueue at"));
+            assert_non_null(strstr(err.message, "WRONGTYPE"));
+        }
+        snprintf(words, sizeof(words), "DEL %%%s", keys[i]);
+        command(words);
+        assert_int_equal(command("EXISTS %tasks %pending"), 0);
+        command("RENAME %kept %pending");
+        command("RENAME %bodies %tasks");
+        check(broker->ops->enqueue(broker, items, 2, &err), &err);
+        check(claim(&got, 9, &err), &err);
+        assert_string_equal(got.ids, "old a b");
+        close_it(state);
+        open_fresh(state);
+    }
+}
+
+/* Who may not say MULTI: each command stood alone, and is taken back. */
+static void without_transactions_nothing_stays(void **state) {
+    (void)state;
+    reeve__enqueue_item item = item_of("mail", "a", 5);
+    reeve_error err;
+    item.fresh = true;
+    put("mail", "b", 5);
+    command("ACL SETUSER default -multi");
+    reeve_rc rc = broker->ops->enqueue(broker, &item, 1, &err);
+    command("ACL SETUSER default +multi");
+    assert_int_equal(rc, REEVE_E_AUTH);
+    assert_non_null(strstr(err.message, "NOPERM"));
+    assert_int_equal(command("HEXISTS %tasks a"), 0);
+    assert_int_equal(command("LLEN %pending"), 1);
+    assert_int_equal(command("HEXISTS %tasks b"), 1);
+}
+
 /* Of two tasks of one name the first is stored, in its place. */
 static void a_name_used_twice_is_taken_once(void **state) {
     (void)state;
@@ -468,8 +520,13 @@ static void a_full_server_lets_work_drain(void **state) {
     command("ZADD %retry 15 b");
     command("CONFIG SET maxmemory 1");
     reeve__enqueue_item item = item_of("mail", "c", 5);
-    assert_int_equal(broker->ops->enqueue(broker, &item, 1, &err),
-                     REEVE_E_BUSY);
+    for (int fresh = 0; fresh < 2; fresh++) {
+        item.fresh = fresh;
+        assert_int_equal(broker->ops->enqueue(broker, &item, 1, &err),
+                         REEVE_E_BUSY);
+        assert_int_equal(command("HEXISTS %tasks c"), 0);
+        assert_int_equal(command("LLEN %pending"), 0);
+    }
     reeve__lease_ref ref = { .queue = reeve_bytes_of("mail"),
                              .id = got.settle.id,
                              .token = got.settle.token };
@@ -521,6 +578,8 @@ int main(void) {
         CASE(a_refused_claim_gives_tasks_back),
         CASE(a_damaged_bell_keeps_nothing_back),
         CASE(a_refused_enqueue_leaves_no_bodies),
+        CASE(a_refused_transaction_is_taken_back),
+        CASE(without_transactions_nothing_stays),
         CASE(a_name_used_twice_is_taken_once),
         CASE(a_claim_without_a_lease_is_swept),
         CASE(a_lease_without_its_claim_gives_its_tasks_back),

@@ -37,6 +37,8 @@ uint64_t reeve__random(reeve_env *env);
 void reeve__random_fill(uint64_t *out, size_t count, reeve_env *env);
 /* Uniform in [0, bound); bound 0 gives 0. No modulo bias. */
 uint64_t reeve__random_below(reeve_env *env, uint64_t bound);
+/* Whether the sequence is a reproducible one: others may draw the same. */
+bool reeve__random_is_seeded(const reeve_env *env);
 
 bool reeve__log_is_on(const reeve_env *env, int32_t level);
 void reeve__log(reeve_env *env, int32_t level, const char *fmt, ...)

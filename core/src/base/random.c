@@ -61,9 +61,13 @@ static void system_random(uint64_t *out, size_t count) {
         out[i] = splitmix(&mix);
 }
 
+bool reeve__random_is_seeded(const reeve_env *env) {
+    return env && env->options.random_seed != 0;
+}
+
 void reeve__random_fill(uint64_t *out, size_t count, reeve_env *env) {
     assert(count <= 32);
-    if (env == NULL || env->options.random_seed == 0) {
+    if (!reeve__random_is_seeded(env)) {
         system_random(out, count);
         return;
     }

@@ -41,6 +41,8 @@ typedef struct reeve__enqueue_item {
     int64_t due_at_ms; /* absolute; in the past = pending */
     int32_t priority;  /* 0 … 9 */
     bool resent; /* this id may be ours from a lost reply: EXISTS is success */
+    bool fresh;  /* the id was drawn at random for this call: a broker need not
+                    look whether it is taken */
     /* out */
     int32_t code;  /* 0, EXISTS */
     int32_t state; /* PENDING or SCHEDULED */

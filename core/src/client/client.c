@@ -350,6 +350,7 @@ static reeve_rc prepare_item(prepared *prep, size_t index, reeve_client *client,
         reeve__id_make(prep->ids[index], client->shared.env, now_at_ms,
                        next_chance(prep, prep->count - index));
         item->id = (reeve_bytes){ prep->ids[index], REEVE__UUID_TEXT_BYTES };
+        item->fresh = !reeve__random_is_seeded(client->shared.env);
     }
     item->idempotency_key = args->idempotency_key;
     item->idempotency_ttl_ms = args->idempotency_ttl_ms

@@ -110,16 +110,12 @@ void reeve__engine_keys(reeve__engine *engine, reeve_bytes queue,
     }
 }
 
-static void fail_by_reply(reeve__op *op, const reeve__engine *engine,
-                          const reeve__expected *expected,
-                          const reeve__reply *reply) {
-    char what[160];
-    const char *name = expected->script >= 0
-                           ? reeve__scripts[expected->script].name
-                           : "command";
-    snprintf(what, sizeof(what), "%s at %s", name, engine->label);
+void reeve__op_refused(reeve__op *op, const reeve__engine *engine,
+                       const char *what, const reeve__reply *reply) {
+    char where[160];
+    snprintf(where, sizeof(where), "%s at %s", what, engine->label);
     reeve_error err;
-    reeve__reply_fail(reply, what, &err);
+    reeve__reply_fail(reply, where, &err);
     reeve__op_fail(op, &err);
 }
 
@@ -142,7 +138,11 @@ static void dispatch(reeve__engine *engine, const reeve__expected *expected,
     bool is_error = (*reply)->type == REEVE__REPLY_ERROR;
     if (!is_error || !send_again(engine, expected, *reply)) {
         if (is_error && !op->wants_errors) {
-            fail_by_reply(op, engine, expected, *reply);
+            reeve__op_refused(op, engine,
+                              expected->script >= 0
+                                  ? reeve__scripts[expected->script].name
+                                  : "command",
+                              *reply);
         } else {
             op->on_reply(op, engine, expected->part, reply);
         }

@@ -87,6 +87,9 @@ reeve_rc reeve__engine_feed(reeve__engine *engine, reeve_bytes bytes,
 
 /* Keeps the first error of an operation. */
 void reeve__op_fail(reeve__op *op, const reeve_error *err);
+/* "<what> at <server>: <its words>" as the operation's error. */
+void reeve__op_refused(reeve__op *op, const reeve__engine *engine,
+                       const char *what, const reeve__reply *reply);
 /* "reply to <what> is malformed" as the operation's error. */
 void reeve__op_malformed(reeve__op *op, const reeve__engine *engine,
                          const char *what);

@@ -1,6 +1,8 @@
 /*
- * nothing → pending, scheduled. A flight is up to 16 scripts of bounded size;
- * batches without delays, priorities or keys take the short script.
+ * nothing → pending, scheduled. A flight is up to 16 chunks of bounded size.
+ * Those without delays, priorities or keys take the short script; with ids that
+ * were drawn for this call, a transaction, so that no body passes through Lua
+ * (docs/decisions/0105).
  */
 #include "base/bytes.h"
 #include "broker/redis/ops.h"
@@ -12,9 +14,21 @@
 #define CHUNK_BYTES ((size_t)256 * 1024)
 /* Of enqueue_any's reply: server time, then rows. */
 #define ROW_FIELDS ((size_t)4)
+/* Commands between MULTI and EXEC. */
+#define FRESH_COMMANDS ((size_t)4)
+
+/* What a reply answers: part = step * REEVE__ENQUEUE_CHUNKS_MAX + chunk. */
+enum enqueue_step {
+    STEP_SCRIPT,
+    STEP_MULTI,
+    STEP_QUEUED,
+    STEP_EXEC,
+    STEP_UNDO,
+};
 
 static const uint8_t plain_keys[] = { REEVE__KEY_TASKS, REEVE__KEY_PENDING,
                                       REEVE__KEY_BELL };
+static const uint8_t undo_keys[] = { REEVE__KEY_TASKS, REEVE__KEY_PENDING };
 static const uint8_t any_keys[] = {
     REEVE__KEY_TASKS,     REEVE__KEY_PENDING, REEVE__KEY_RANKED,
     REEVE__KEY_SCHEDULED, REEVE__KEY_META,    REEVE__KEY_BELL,
@@ -45,16 +59,20 @@ void reeve__enqueue_sort(reeve__enqueue_item **items, size_t count) {
     }
 }
 
-static bool is_plain(const reeve__enqueue_item *item) {
-    return item->priority == REEVE_PRIORITY_DEFAULT && item->delay_ms == 0 &&
-           item->due_at_ms == 0 && item->idempotency_key.size == 0 &&
-           !item->resent;
+static uint8_t way_of(const reeve__enqueue_item *item) {
+    bool plain = item->priority == REEVE_PRIORITY_DEFAULT &&
+                 item->delay_ms == 0 && item->due_at_ms == 0 &&
+                 item->idempotency_key.size == 0 && !item->resent;
+    return !plain        ? REEVE__ENQUEUE_ANY
+           : item->fresh ? REEVE__ENQUEUE_FRESH
+                         : REEVE__ENQUEUE_PLAIN;
 }
 
-/* The items of one queue that go into one script. */
+/* The items of one queue that go into one script or transaction. */
 static reeve__enqueue_chunk cut(const reeve__op_enqueue *op, size_t first,
                                 size_t count) {
-    reeve__enqueue_chunk chunk = { .first = first, .plain = !op->resent };
+    reeve__enqueue_chunk chunk = { .first = first };
+    chunk.way = op->resent ? REEVE__ENQUEUE_ANY : REEVE__ENQUEUE_FRESH;
     size_t bytes = 0;
     for (size_t i = first; i < count && chunk.count < CHUNK_ITEMS; i++) {
         const reeve__enqueue_item *item = op->items[i];
@@ -64,10 +82,66 @@ static reeve__enqueue_chunk cut(const reeve__op_enqueue *op, size_t first,
              !reeve__bytes_equal(item->queue, op->items[first]->queue))) {
             break;
         }
-        chunk.plain = chunk.plain && is_plain(item);
+        uint8_t way = way_of(item);
+        chunk.way = way > chunk.way ? way : chunk.way;
         chunk.count++;
     }
     return chunk;
+}
+
+/* One of a chunk's commands outside of scripts. */
+static void begin_step(reeve__op_enqueue *op, reeve__engine *engine,
+                       size_t chunk, enum enqueue_step step, const char *verb,
+                       size_t argc) {
+    reeve__engine_command(engine, &op->op,
+                          step * REEVE__ENQUEUE_CHUNKS_MAX + chunk, 1 + argc);
+    reeve__cmd_text(&engine->out, verb);
+}
+
+static void begin_queued(reeve__op_enqueue *op, reeve__engine *engine,
+                         size_t chunk, const char *verb, uint8_t key,
+                         size_t argc) {
+    begin_step(op, engine, chunk, STEP_QUEUED, verb, 1 + argc);
+    reeve__engine_keys(engine, op->items[op->chunks[chunk].first]->queue, &key,
+                       1);
+}
+
+/* All or nothing; the bell keeps one ring at most, and waiters are served when
+ * all has been done. */
+static void send_fresh(reeve__op_enqueue *op, reeve__engine *engine,
+                       size_t part) {
+    const reeve__enqueue_chunk *chunk = &op->chunks[part];
+    reeve__enqueue_item **items = op->items + chunk->first;
+    reeve__buf *out = &engine->out;
+    begin_step(op, engine, part, STEP_MULTI, "MULTI", 0);
+    begin_queued(op, engine, part, "HSET", REEVE__KEY_TASKS, chunk->count * 2);
+    for (size_t i = 0; i < chunk->count; i++) {
+        reeve__cmd_bytes(out, items[i]->id);
+        reeve__cmd_bytes(out, items[i]->envelope);
+    }
+    begin_queued(op, engine, part, "RPUSH", REEVE__KEY_PENDING, chunk->count);
+    for (size_t i = 0; i < chunk->count; i++) {
+        reeve__cmd_bytes(out, items[i]->id);
+    }
+    begin_queued(op, engine, part, "RPUSH", REEVE__KEY_BELL, 1);
+    reeve__cmd_int(out, 1);
+    begin_queued(op, engine, part, "LTRIM", REEVE__KEY_BELL, 2);
+    reeve__cmd_int(out, 0);
+    reeve__cmd_int(out, 0);
+    begin_step(op, engine, part, STEP_EXEC, "EXEC", 0);
+}
+
+static void send_undo(reeve__op_enqueue *op, reeve__engine *engine,
+                      size_t part) {
+    const reeve__enqueue_chunk *chunk = &op->chunks[part];
+    reeve__enqueue_item **items = op->items + chunk->first;
+    reeve__engine_script(engine, &op->op,
+                         STEP_UNDO * REEVE__ENQUEUE_CHUNKS_MAX + part,
+                         REEVE__SCRIPT_UNDO, sizeof(undo_keys), chunk->count);
+    reeve__engine_keys(engine, items[0]->queue, undo_keys, sizeof(undo_keys));
+    for (size_t i = 0; i < chunk->count; i++) {
+        reeve__cmd_bytes(&engine->out, items[i]->id);
+    }
 }
 
 static void send_plain(reeve__op_enqueue *op, reeve__engine *engine,
@@ -119,7 +193,11 @@ static void send_any(reeve__op_enqueue *op, reeve__engine *engine,
 
 static void enqueue_send(reeve__op *base, reeve__engine *engine, size_t part) {
     reeve__op_enqueue *op = (reeve__op_enqueue *)base;
-    if (op->chunks[part].plain) {
+    if (part >= STEP_UNDO * REEVE__ENQUEUE_CHUNKS_MAX) {
+        send_undo(op, engine, part % REEVE__ENQUEUE_CHUNKS_MAX);
+    } else if (op->chunks[part].way == REEVE__ENQUEUE_FRESH) {
+        send_fresh(op, engine, part);
+    } else if (op->chunks[part].way == REEVE__ENQUEUE_PLAIN) {
         send_plain(op, engine, part);
     } else {
         send_any(op, engine, part);
@@ -131,17 +209,39 @@ static void set_own_id(reeve__enqueue_item *item) {
     item->out_id[item->id.size] = '\0';
 }
 
-static void read_plain(reeve__op_enqueue *op, reeve__engine *engine,
-                       const reeve__enqueue_chunk *chunk,
-                       const reeve__reply *reply) {
-    reeve__enqueue_item **items = op->items + chunk->first;
-    for (size_t i = 0; i < chunk->count; i++) {
+static void set_pending(reeve__enqueue_item **items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         items[i]->code = REEVE_OK;
         items[i]->state = REEVE_STATE_PENDING;
         items[i]->existing = false;
         items[i]->out_due_at_ms = 0;
         set_own_id(items[i]);
     }
+}
+
+/* EXEC's reply: a key of another type fails its command alone. */
+static void read_exec(reeve__op_enqueue *op, reeve__engine *engine, size_t part,
+                      const reeve__reply *reply) {
+    const reeve__enqueue_chunk *chunk = &op->chunks[part];
+    if (reply->type != REEVE__REPLY_ARRAY || reply->count != FRESH_COMMANDS) {
+        reeve__op_malformed(&op->op, engine, "enqueue");
+        return;
+    }
+    for (size_t i = 0; i < FRESH_COMMANDS; i++) {
+        if (reply->elements[i].type == REEVE__REPLY_ERROR) {
+            reeve__op_refused(&op->op, engine, "enqueue", &reply->elements[i]);
+            send_undo(op, engine, part);
+            return;
+        }
+    }
+    set_pending(op->items + chunk->first, chunk->count);
+}
+
+static void read_plain(reeve__op_enqueue *op, reeve__engine *engine,
+                       const reeve__enqueue_chunk *chunk,
+                       const reeve__reply *reply) {
+    reeve__enqueue_item **items = op->items + chunk->first;
+    set_pending(items, chunk->count);
     for (size_t i = 0; i < reply->count; i++) {
         int64_t index;
         if (!reeve__reply_int(&index, &reply->elements[i]) || index < 0 ||
@@ -197,13 +297,34 @@ static void read_any(reeve__op_enqueue *op, reeve__engine *engine,
     }
 }
 
+/* What was refused within a transaction is not done, nor is the rest of it;
+ * what ran without one must go. */
+static void read_refusal(reeve__op_enqueue *op, reeve__engine *engine,
+                         size_t part, size_t step, const reeve__reply *reply) {
+    reeve__enqueue_chunk *chunk = &op->chunks[part];
+    reeve__op_refused(
+        &op->op, engine,
+        chunk->way == REEVE__ENQUEUE_ANY ? "enqueue_any" : "enqueue", reply);
+    if (step == STEP_MULTI) {
+        chunk->loose = true;
+    } else if (step == STEP_EXEC && chunk->loose) {
+        send_undo(op, engine, part);
+    }
+}
+
 static void enqueue_on_reply(reeve__op *base, reeve__engine *engine,
                              size_t part, reeve__reply **reply) {
     reeve__op_enqueue *op = (reeve__op_enqueue *)base;
+    size_t step = part / REEVE__ENQUEUE_CHUNKS_MAX;
+    part %= REEVE__ENQUEUE_CHUNKS_MAX;
     const reeve__enqueue_chunk *chunk = &op->chunks[part];
-    if (chunk->plain) {
+    if ((*reply)->type == REEVE__REPLY_ERROR) {
+        read_refusal(op, engine, part, step, *reply);
+    } else if (step == STEP_EXEC) {
+        read_exec(op, engine, part, *reply);
+    } else if (step == STEP_SCRIPT && chunk->way == REEVE__ENQUEUE_PLAIN) {
         read_plain(op, engine, chunk, *reply);
-    } else {
+    } else if (step == STEP_SCRIPT) {
         read_any(op, engine, chunk, *reply);
     }
 }
@@ -212,7 +333,9 @@ size_t reeve__op_enqueue_take(reeve__op_enqueue *op,
                               reeve__enqueue_item **items, size_t count,
                               bool resent) {
     *op = (reeve__op_enqueue){
-        .op = { .send = enqueue_send, .on_reply = enqueue_on_reply },
+        .op = { .send = enqueue_send,
+                .on_reply = enqueue_on_reply,
+                .wants_errors = true },
         .items = items,
         .resent = resent,
     };

@@ -42,10 +42,18 @@ int64_t reeve__call_int(reeve__call *call, const reeve__engine *engine,
 
 #define REEVE__ENQUEUE_CHUNKS_MAX 16
 
+/* How a chunk is stored, from the cheapest. */
+enum reeve__enqueue_way {
+    REEVE__ENQUEUE_FRESH, /* a transaction: nothing to look at */
+    REEVE__ENQUEUE_PLAIN, /* enqueue.lua: ids may be taken */
+    REEVE__ENQUEUE_ANY,   /* enqueue_any.lua */
+};
+
 typedef struct reeve__enqueue_chunk {
     size_t first;
     size_t count;
-    bool plain; /* enqueue.lua will do */
+    uint8_t way; /* enum reeve__enqueue_way */
+    bool loose;  /* FRESH: MULTI was refused, so each command stood alone */
 } reeve__enqueue_chunk;
 
 typedef struct reeve__op_enqueue {

@@ -56,6 +56,7 @@ static reeve_rc take_task(reeve_protocol *protocol, reeve__job *job,
     if (args.id.size == 0) {
         reeve__id_new(id, protocol->env, now_at_ms);
         args.id = reeve_bytes_of(id);
+        item->fresh = !reeve__random_is_seeded(protocol->env);
     }
     item->queue = args.queue.size > 0 ? args.queue : reeve_bytes_of("default");
     item->id = args.id;
