@@ -472,6 +472,15 @@ def test_weights_set_before(tmp_path: Path, redis: RedisServer, app: App) -> Non
         until(lambda: any(w.queues == "a=9,b=1" for w in app.inspect.workers()))
 
 
+@pytest.mark.parametrize("weight", ["x", "0", "1001", "2.5", ""])
+def test_weights_that_are_none(tmp_path: Path, redis: RedisServer, app: App, weight: str) -> None:
+    """Somebody else wrote it: the queue has its own weight, and the others theirs."""
+    redis.command("HSET", "reeve:weights", "b", weight, "a", "9")
+    with nginx_of(tmp_path, redis.url, queues="{ a = 6, b = 1 }"):
+        until(lambda: any(w.queues == "a=9,b=1" for w in app.inspect.workers()))
+        assert finished(app, send(app, "fine", {"n": 1}, queue="b"), "b").state == "completed"
+
+
 def test_dead_beats_are_swept(tmp_path: Path, redis: RedisServer, app: App) -> None:
     """An entry of a worker that was not heard of for an hour goes, a younger one stays."""
     now_ms = int(time.time() * 1000)

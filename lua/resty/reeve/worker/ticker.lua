@@ -11,6 +11,7 @@ local PROMOTE_MAX, PROMOTE_EVERY = 500, 0.5
 local RECLAIM_MAX = 500
 local SWEEP_MAX, SWEEP_EVERY = 500, 5
 local BEAT_EVERY = 2
+local WEIGHT_MAX = 1000
 local WEIGHTS_EVERY = 30 -- should a message about them be lost
 local DEAD_EVERY, DEAD_AFTER_MS = 60, 3600000 -- the core's bound for a beat
 local FAIL_PAUSE = 0.25
@@ -190,8 +191,10 @@ local function read_weights(state, conn, now)
     end
     for i = 1, #reply, 2 do
         local index = state.index_of[reply[i]]
-        if index then
-            weights[index] = tonumber(reply[i + 1])
+        local weight = tonumber(reply[i + 1])
+        if index and weight and weight >= 1 and weight <= WEIGHT_MAX
+            and weight % 1 == 0 then
+            weights[index] = weight
         end
     end
     state:set_weights(weights)
