@@ -15,6 +15,7 @@ import argparse
 import json
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ ROOT = HERE.parent.parent
 PROCESSES = (1, 2, 4, 8)
 #: A cost may grow by this much from the least to the most stored and is called flat.
 FLAT = 1.2
+PAGES_SQL = "SELECT count(*) FROM dbstat WHERE name = 'tasks_place'"
 
 Record = dict[str, Any]
 
@@ -48,7 +50,7 @@ class Depths:
 
 DEPTHS = {
     "backlog": Depths((1, 10**3, 10**4, 10**5, 10**6), (1, 10**4, 10**6), 20_000, (1, 10**4)),
-    "active": Depths((1, 100, 1000, 10**4), (1, 100, 10**4), 8_000, (1, 1000)),
+    "active": Depths((1, 100, 1000, 10**4), (1, 100, 1000, 10**4), 8_000, (1, 1000)),
     "scheduled": Depths((1, 10**3, 10**5, 10**6), (1, 10**4, 10**6), 16_000, (1, 10**4)),
     "queues": Depths((4, 10**3, 10**5), (4, 10**3, 10**5), 8_000, (4, 1000)),
 }
@@ -314,6 +316,18 @@ class Scale:
             for word in (f"sqlite:///{self.folder}/{phase}-{depth}.db", 0, depth)
         ]
         self.cost_of("sqlite", phase, plan.count, places)
+        if phase == "active":
+            self.count_pages([r for r in self.sheet.records if r["axes"].get("broker") == "sqlite"])
+
+    def count_pages(self, records: list[Record]) -> None:
+        """Notes the pages of the index in which each extend moves a row."""
+        for record in records:
+            if record["metric"] == "extend_cpu":
+                path = self.folder / f"active-{depth_of(record)}.db"
+                # SQLite may be built without dbstat.
+                with closing(sqlite3.connect(path)) as store, suppress(sqlite3.OperationalError):
+                    pages = store.execute(PAGES_SQL).fetchone()[0]
+                    record["note"] = f"pages of the index by place: {pages}"
 
     def explain(self, row: str) -> None:
         """Notes how much of what a verb costs more with depth the bare commands do, too."""
