@@ -107,6 +107,8 @@ def test_pause_resume_weight(place: Place, app: App) -> None:
 
 def test_an_empty_queue_is_dropped(place: Place, app: App) -> None:
     app.enqueue("task.name", {}, queue="old")
+    for words in (["--url", "sqlite:///elsewhere.db"], ["--prefix", "p"], ["--watch"]):
+        assert "goes behind drop" in place.cli("queues", *words, "drop", "old", code=2)
     assert "queue 'old' has tasks" in place.cli("queues", "drop", "old", code=2)
     assert app.inspect.delete_all("old", "pending") == 1
     assert place.cli("queues", "drop", "old") == "old is forgotten\n"

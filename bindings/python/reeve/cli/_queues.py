@@ -7,6 +7,7 @@ import sys
 import time
 
 import click
+from click.core import ParameterSource
 
 from reeve import App, QueueInfo
 from reeve.cli._common import (
@@ -87,6 +88,11 @@ def queues(
 ) -> None:
     """Show all queues with their counts."""
     if context.invoked_subcommand is not None:
+        for name in context.params:
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                # here it would concern nobody: the default broker's queue would be dropped
+                option = "--json" if name == "as_json" else f"--{name}"
+                raise click.UsageError(f"{option} goes behind {context.invoked_subcommand}")
         return
     app = open_app(url, prefix)
     if watch:
