@@ -208,7 +208,10 @@ REEVE_EXTERN size_t reeve_worker_poll(reeve_event *out, size_t max,
  * Thread: any. */
 REEVE_EXTERN int reeve_worker_fd(const reeve_worker *worker);
 
-/* Gives one delivery back; consumes it, copies the outcome. Thread: any. */
+/* Gives one delivery back; consumes it, copies the outcome. Once: afterwards
+ * the delivery may be gone at any time. Errors: USAGE, with nothing consumed,
+ * for another worker's delivery; for a second time, too, while the worker still
+ * has it. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_worker_complete(reeve_worker *worker,
                                             reeve_delivery *delivery,
                                             const reeve_outcome *outcome,

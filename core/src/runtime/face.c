@@ -202,9 +202,16 @@ static reeve_rc seal_chunk(reeve__sealed *sealed, reeve_worker *worker,
     return first;
 }
 
-/* Holds: worker->mutex. */
-static void give_back(reeve_worker *worker, reeve_delivery *dlv,
-                      reeve__sealed *sealed) {
+/* Errors: USAGE, when the handler's hold was given up before; while a delivery
+ * waits to be settled that can be known. Holds: worker->mutex. */
+static reeve_rc give_back(reeve_worker *worker, reeve_delivery *dlv,
+                          reeve__sealed *sealed, reeve_error *err) {
+    if (!dlv->handed) {
+        reeve__sealed_dispose(sealed, worker->env);
+        return reeve__fail(err, REEVE_E_USAGE,
+                           "delivery %llu has been completed before",
+                           (unsigned long long)dlv->serial);
+    }
     if (dlv->settled) {
         reeve__sealed_dispose(sealed, worker->env);
     } else {
@@ -214,20 +221,32 @@ static void give_back(reeve_worker *worker, reeve_delivery *dlv,
     }
     dlv->handed = false;
     reeve__delivery_unref(dlv);
+    return 0;
+}
+
+static reeve_rc check_items(const reeve_worker *worker,
+                            const reeve_completion *items, size_t count,
+                            reeve_error *err) {
+    if (!items && count)
+        return reeve__fail(err, REEVE_E_USAGE, "items is NULL");
+    for (size_t i = 0; i < count; i++) {
+        if (!items[i].delivery)
+            return reeve__fail(err, REEVE_E_USAGE, "delivery %zu is NULL", i);
+        if (items[i].delivery->worker != worker)
+            return reeve__fail(err, REEVE_E_USAGE,
+                               "delivery %zu is another worker's", i);
+    }
+    return 0;
 }
 
 reeve_rc reeve_worker_complete_many(reeve_worker *worker,
                                     const reeve_completion *items, size_t count,
                                     reeve_error *err) {
     reeve_rc rc = reeve__worker_check(worker, err);
+    if (!rc)
+        rc = check_items(worker, items, count, err);
     if (rc)
         return rc;
-    if (!items && count)
-        return reeve__fail(err, REEVE_E_USAGE, "items is NULL");
-    for (size_t i = 0; i < count; i++) {
-        if (!items[i].delivery)
-            return reeve__fail(err, REEVE_E_USAGE, "delivery %zu is NULL", i);
-    }
     reeve_rc first = 0;
     for (size_t at = 0; at < count; at += CHUNK_COUNT) {
         size_t size = count - at < CHUNK_COUNT ? count - at : CHUNK_COUNT;
@@ -235,8 +254,11 @@ reeve_rc reeve_worker_complete_many(reeve_worker *worker,
         rc = seal_chunk(sealed, worker, items + at, size, first ? NULL : err);
         first = first ? first : rc;
         reeve__lock(&worker->mutex);
-        for (size_t i = 0; i < size; i++)
-            give_back(worker, items[at + i].delivery, &sealed[i]);
+        for (size_t i = 0; i < size; i++) {
+            rc = give_back(worker, items[at + i].delivery, &sealed[i],
+                           first ? NULL : err);
+            first = first ? first : rc;
+        }
         if (wants_fetch(worker, size))
             reeve__fetch_ring(worker);
         reeve__held_tell(worker);
