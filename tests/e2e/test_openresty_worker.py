@@ -81,6 +81,13 @@ location /done { content_by_lua_block {
 location /status { content_by_lua_block {
     ngx.say(require("reeve.core").json_encode(require("resty.reeve.worker").status()))
 } }
+location /wear { content_by_lua_block {
+    local name, state = debug.getupvalue(require("resty.reeve.worker").status, 1)
+    assert(name == "current")
+    state.wear = 1e6 -- as after very many connections
+    state:wake("main_wake")
+    ngx.say(state.id)
+} }
 location /plain { return 200 "plain"; }
 """
 
@@ -451,6 +458,27 @@ def test_quiet_is_heard_after_a_lost_connection(
         until(lambda: listens(redis))
         app.inspect.quiet()
         until(lambda: app.inspect.workers()[0].quiet)
+
+
+def test_quiet_outlives_a_worn_timer(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """nginx renews the timer and with it the worker; what it was told holds."""
+    with nginx_of(tmp_path, redis.url) as nginx:
+        until(lambda: listens(redis))
+        app.inspect.quiet()
+        until(lambda: json.loads(nginx.get("/status")[1])["quiet"])
+        worn = nginx.get("/wear")[1].strip()
+
+        def renewed() -> dict[str, object] | None:
+            status: dict[str, object] | None = json.loads(nginx.get("/status")[1])
+            return status if status and status["id"] != worn else None
+
+        until(renewed)
+        status = renewed()
+        assert status is not None
+        assert status["quiet"]
+        until(lambda: listens(redis))
+        app.inspect.quiet(quiet=False)
+        assert finished(app, send(app, "fine", {"n": 1})).state == "completed"
 
 
 def test_central_weights(tmp_path: Path, redis: RedisServer, app: App) -> None:

@@ -189,6 +189,7 @@ local function run(state)
 end
 
 local current -- the state of the worker of this process
+local is_quiet = false -- as an operator left it when its timer ended
 
 local begin
 
@@ -201,9 +202,11 @@ local function main(premature, options)
         return log(ERR, "reeve: worker cannot start: ", err)
     end
     current = state
+    state.quiet = is_quiet
     local good
     good, err = xpcall(run, debug.traceback, state)
     current = nil
+    is_quiet = state.quiet
     if not good then
         log(ERR, "reeve: worker failed and starts again: ", err)
         state.closed = true
