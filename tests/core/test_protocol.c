@@ -443,6 +443,61 @@ static void answers_may_be_cut_anywhere(void **state) {
     }
 }
 
+/* Claims one task; its row's body has so many bytes. inlined: it was asked for
+ * with the claim. */
+static void claim_body(reeve_protocol *protocol, bool inlined, size_t bytes,
+                       bool missing) {
+    uint64_t op;
+    stream reply = { .size = 0 };
+    char head[64];
+    static char body[TEXT_MAX];
+    assert_true(bytes < sizeof(body));
+    memset(body, 'x', bytes);
+    body[bytes] = '\0';
+    assert_int_equal(reeve_protocol_turn(&op, protocol, reeve_bytes_of("mail"),
+                                         NULL, 0, 1, 30000,
+                                         reeve_bytes_of("w1"), NULL),
+                     0);
+    snprintf(head, sizeof(head), "$5\r\n30000\r\n$1\r\n%d\r\n", inlined);
+    assert_non_null(strstr(said(protocol), head));
+    add(&reply, inlined ? "*6\r\n" : "*5\r\n");
+    add(&reply, ":1763600000500\r\n:0\r\n:0\r\n:7\r\n$2\r\nx1\r\n");
+    if (!inlined) {
+        feed(protocol, reply.text);
+        assert_null(next(protocol));
+        assert_non_null(strstr(said(protocol), "*3\r\n$5\r\nHMGET\r\n"));
+        reply.size = 0;
+        add(&reply, "*1\r\n");
+    }
+    if (missing) {
+        add(&reply, "$-1\r\n");
+    } else {
+        add_bulk(&reply, body);
+    }
+    feed(protocol, reply.text);
+    const reeve_protocol_result *result = next(protocol);
+    assert_non_null(result);
+    assert_int_equal(result->code, 0);
+    assert_int_equal(result->row_count, 1);
+    assert_memory_equal(result->rows[0].id.data, "x1", 2);
+    assert_int_equal(result->rows[0].envelope.size, missing ? 0 : bytes);
+}
+
+/* The way through Lua costs more than a round trip does. */
+static void large_bodies_come_after_their_claim(void **state) {
+    (void)state;
+    reeve_protocol *protocol = protocol_new(NULL, 0);
+    claim_body(protocol, true, 100, false);
+    claim_body(protocol, true, 60000, false);
+    claim_body(protocol, true, 60000, false);
+    claim_body(protocol, true, 60000, false);
+    claim_body(protocol, false, 0, true); /* deleted meanwhile */
+    claim_body(protocol, false, 60000, false);
+    claim_body(protocol, false, 100, false);
+    claim_body(protocol, true, 100, false);
+    reeve_protocol_free(protocol);
+}
+
 static void error_replies_have_classes(void **state) {
     (void)state;
     static const struct {
@@ -614,6 +669,7 @@ int main(void) {
         cmocka_unit_test(directory_is_told_when_it_may_lack_a_queue),
         cmocka_unit_test(noscript_is_answered_in_full_once),
         cmocka_unit_test(answers_may_be_cut_anywhere),
+        cmocka_unit_test(large_bodies_come_after_their_claim),
         cmocka_unit_test(error_replies_have_classes),
         cmocka_unit_test(malformed_replies_are_told),
         cmocka_unit_test(garbage_breaks_the_stream),

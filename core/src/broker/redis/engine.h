@@ -55,7 +55,8 @@ struct reeve__engine {
     size_t ring_capacity;
     size_t ring_first;
     size_t ring_count;
-    bool in_full; /* the command now sent is a second try */
+    bool in_full;      /* the command now sent is a second try */
+    size_t body_bytes; /* of a claimed task, as lately seen; 0 = unknown */
     /* Server clock: its time at a point of our monotonic clock. */
     int64_t server_at_ms;
     int64_t server_by_ns; /* 0 = unknown */

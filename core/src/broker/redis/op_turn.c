@@ -12,9 +12,11 @@
 #define SETTLE_CHUNK ((size_t)64)
 #define SETTLE_CHUNK_BYTES ((size_t)512 * 1024)
 #define END_CHUNK ((size_t)500)
-/* Up to here the script returns the bodies itself: one round trip less against
- * 2 ns a byte for the way through Lua (docs/decisions/0102). */
+/* Up to so many tasks, if their bodies have so many bytes in all, the script
+ * returns them itself: one round trip less against the way through Lua, which
+ * costs the server over 1 ns a byte (docs/decisions/0102). */
 #define INLINE_MAX ((size_t)4)
+#define INLINE_BYTES ((size_t)32 * 1024)
 #define BODY_PARTS (REEVE__CLAIM_CHUNK / REEVE__BODIES_CHUNK)
 
 #define SEEN_WORDS ((size_t)64)
@@ -33,6 +35,7 @@ struct reeve__turn_part {
     size_t drop_first; /* turn.lua: moved settles that may end a token */
     size_t drop_count;
     size_t claim;
+    bool inlined;  /* bodies come with the claim */
     bool last;     /* the queue's last claim: reports what is left */
     size_t ids_at; /* in reply, after a claim */
     size_t claimed;
@@ -126,7 +129,7 @@ static void send_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
     reeve__cmd_int(&engine->out, (int64_t)part->claim);
     reeve__cmd_int(&engine->out, turn->lease_ms);
     reeve__cmd_int(&engine->out,
-                   (part->claim <= INLINE_MAX ? 1 : 0) + (op->resent ? 2 : 0));
+                   (part->inlined ? 1 : 0) + (op->resent ? 2 : 0));
     reeve__cmd_int(&engine->out, (int64_t)part->count);
     for (size_t i = 0; i < part->count; i++) {
         reeve__cmd_bytes(&engine->out, ends[i]->id);
@@ -240,7 +243,7 @@ static bool read_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
     }
     size_t columns = 1;
     columns += (head[1] & FLAG_PRIORITIES) != 0;
-    columns += part->claim <= INLINE_MAX;
+    columns += part->inlined;
     part->ids_at = lost_at + lost;
     size_t rest = reply->count - part->ids_at;
     if (rest % columns != 0 || rest / columns > part->claim ||
@@ -260,6 +263,23 @@ static bool read_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
     return true;
 }
 
+/* A mean with a memory of some claims. */
+static void note_bodies(reeve__engine *engine, const reeve__reply *bodies,
+                        size_t count) {
+    size_t bytes = 0, found = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (bodies[i].type == REEVE__REPLY_STRING) {
+            bytes += bodies[i].bytes.size;
+            found++;
+        }
+    }
+    if (found > 0) {
+        size_t mean = bytes / found;
+        engine->body_bytes =
+            engine->body_bytes ? (engine->body_bytes * 3 + mean) / 4 : mean;
+    }
+}
+
 static void turn_on_reply(reeve__op *base, reeve__engine *engine, size_t index,
                           reeve__reply **reply) {
     reeve__op_turn *op = (reeve__op_turn *)base;
@@ -267,6 +287,7 @@ static void turn_on_reply(reeve__op *base, reeve__engine *engine, size_t index,
         index -= op->part_count;
         reeve__turn_part *part = &op->parts[index / BODY_PARTS];
         part->bodies[index % BODY_PARTS] = *reply;
+        note_bodies(engine, (*reply)->elements, (*reply)->count);
         *reply = NULL;
         return;
     }
@@ -283,8 +304,12 @@ static void turn_on_reply(reeve__op *base, reeve__engine *engine, size_t index,
     *reply = NULL;
     if (!read_turn(op, engine, index)) {
         reeve__op_malformed(base, engine, "turn");
-    } else if (part->claimed > 0 && part->claim > INLINE_MAX) {
+    } else if (part->claimed > 0 && !part->inlined) {
         ask_bodies(op, engine, index);
+    } else {
+        const reeve__reply *all = part->reply;
+        note_bodies(engine, all->elements + all->count - part->claimed,
+                    part->claimed);
     }
 }
 
@@ -333,8 +358,8 @@ static bool plan_moved(reeve__op_turn *op, size_t turn, size_t first,
 }
 
 /* Turn scripts: plain ends, leases to drop, claims. */
-static bool plan_turns(reeve__op_turn *op, size_t turn, size_t first,
-                       size_t moved, size_t ends) {
+static bool plan_turns(reeve__op_turn *op, const reeve__engine *engine,
+                       size_t turn, size_t first, size_t moved, size_t ends) {
     size_t claim = op->turns[turn].claim_max;
     size_t end_at = first + moved;
     size_t drop_at = first;
@@ -360,6 +385,8 @@ static bool plan_turns(reeve__op_turn *op, size_t turn, size_t first,
         if (moved == 0 && ends == 0) {
             part->claim =
                 claim < REEVE__CLAIM_CHUNK ? claim : REEVE__CLAIM_CHUNK;
+            part->inlined = part->claim <= INLINE_MAX &&
+                            part->claim * engine->body_bytes <= INLINE_BYTES;
             claim -= part->claim;
             part->last = claim == 0;
         }
@@ -401,7 +428,7 @@ static bool may_meet(const reeve__turn *turn) {
     return meet;
 }
 
-static bool plan(reeve__op_turn *op) {
+static bool plan(reeve__op_turn *op, const reeve__engine *engine) {
     size_t first = 0;
     for (size_t t = 0; t < op->count; t++) {
         reeve__turn *turn = &op->turns[t];
@@ -422,7 +449,7 @@ static bool plan(reeve__op_turn *op) {
             }
         }
         if (!plan_moved(op, t, first, moved) ||
-            !plan_turns(op, t, first, moved, ends)) {
+            !plan_turns(op, engine, t, first, moved, ends)) {
             return false;
         }
         first += turn->settle_count;
@@ -452,7 +479,7 @@ reeve_rc reeve__op_turn_begin(reeve__op_turn *op, reeve__engine *engine,
             return reeve__fail_nomem(err);
         }
     }
-    if (!plan(op)) {
+    if (!plan(op, engine)) {
         return reeve__fail_nomem(err);
     }
     for (size_t i = 0; i < op->part_count; i++) {
@@ -467,7 +494,7 @@ reeve_rc reeve__op_turn_begin(reeve__op_turn *op, reeve__engine *engine,
 static reeve_bytes body_of(const reeve__turn_part *part, bool priorities,
                            size_t i) {
     const reeve__reply *body;
-    if (part->claim <= INLINE_MAX) {
+    if (part->inlined) {
         body = &part->reply->elements[part->ids_at +
                                       part->claimed * (priorities ? 2 : 1) + i];
     } else {
@@ -512,8 +539,7 @@ static reeve_rc deliver_part(const reeve__op_turn *op,
 /* A body that the server refused to read is not one that is missing. */
 static bool has_bodies(const reeve__turn_part *part) {
     for (size_t i = 0;
-         part->claim > INLINE_MAX && i * REEVE__BODIES_CHUNK < part->claimed;
-         i++) {
+         !part->inlined && i * REEVE__BODIES_CHUNK < part->claimed; i++) {
         if (!part->bodies[i]) {
             return false;
         }
