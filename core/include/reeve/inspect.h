@@ -180,9 +180,10 @@ REEVE_EXTERN reeve_rc reeve_inspector_pause(reeve_inspector *inspector,
 
 /* Forgets a queue that has no task in any state: its counters, pause and
  * weight. A queue of that name is a new one; its fencing tokens go on growing.
- * An idempotency key may outlive it. Producers that know it list it again
- * within seconds of their next enqueue. Errors: NOT_FOUND, STATE: it has tasks.
- * Thread: any. */
+ * An idempotency key may outlive it. In Redis a producer that has used it in
+ * the last 5 s lists it again only with an enqueue after these; until then its
+ * tasks run but the queue is not listed. Errors: NOT_FOUND, STATE: it has
+ * tasks. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_inspector_drop(reeve_inspector *inspector,
                                            reeve_bytes queue, reeve_error *err);
 
