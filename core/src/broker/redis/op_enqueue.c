@@ -124,10 +124,10 @@ static void send_fresh(reeve__op_enqueue *op, reeve__engine *engine,
         reeve__cmd_bytes(out, items[i]->id);
     }
     begin_queued(op, engine, part, "RPUSH", REEVE__KEY_BELL, 1);
-    reeve__cmd_int(out, 1);
+    reeve__cmd_text(out, "1");
     begin_queued(op, engine, part, "LTRIM", REEVE__KEY_BELL, 2);
-    reeve__cmd_int(out, 0);
-    reeve__cmd_int(out, 0);
+    reeve__cmd_text(out, "0");
+    reeve__cmd_text(out, "0");
     begin_step(op, engine, part, STEP_EXEC, "EXEC", 0);
 }
 
