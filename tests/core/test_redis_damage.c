@@ -507,6 +507,28 @@ static void an_emptied_directory_is_filled_again(void **state) {
     assert_int_equal(command(words), 1);
 }
 
+static reeve_rc add_weight(void *ctx, reeve_bytes queue, int32_t weight,
+                           reeve_error *err) {
+    (void)queue;
+    (void)err;
+    *(int64_t *)ctx += weight;
+    return 0;
+}
+
+static void weights_out_of_bounds_count_as_none(void **state) {
+    (void)state;
+    char words[96];
+    int64_t sum = 0;
+    reeve_error err;
+    const reeve__redis *redis = (reeve__redis *)broker;
+    snprintf(words, sizeof(words),
+             "HSET %s:weights a 7 b 1001 c 0 d -5 e many f 1000",
+             redis->prefix);
+    assert_int_equal(command(words), 6);
+    check(broker->ops->weights(broker, add_weight, &sum, &err), &err);
+    assert_int_equal(sum, 1007);
+}
+
 /* ---- a full server ------------------------------------------------------- */
 
 static void a_full_server_lets_work_drain(void **state) {
@@ -594,6 +616,7 @@ int main(void) {
         CASE(a_batch_is_refused_as_a_whole),
         CASE(a_sweep_finds_its_place_again),
         CASE(an_emptied_directory_is_filled_again),
+        CASE(weights_out_of_bounds_count_as_none),
         CASE(a_full_server_lets_work_drain),
         CASE(a_read_only_server_is_told),
     };

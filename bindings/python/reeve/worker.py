@@ -409,18 +409,20 @@ class Worker:
         """A thread: runs what the core gives it until there is no more need for it."""
         cell: list[_core.Delivery | None] = [None]
         self._thread_runs.append(cell)
-        delivery = self._core.take()
-        while delivery is not None:
-            cell[0] = delivery
-            # a context of its own: what a handler sets must not be seen by the next
-            outcome = contextvars.Context().run(run_sync, delivery.task, delivery)
-            cell[0] = None
-            if delivery.cancel_reason:
-                self._ended_late(delivery)
-            if type(outcome) is tuple:
-                self._note(delivery, outcome)
-            delivery = self._give_and_take(delivery, outcome)
-        self._thread_runs.remove(cell)
+        try:
+            delivery = self._core.take()
+            while delivery is not None:
+                cell[0] = delivery
+                # a context of its own: what a handler sets must not be seen by the next
+                outcome = contextvars.Context().run(run_sync, delivery.task, delivery)
+                cell[0] = None
+                if delivery.cancel_reason:
+                    self._ended_late(delivery)
+                if type(outcome) is tuple:
+                    self._note(delivery, outcome)
+                delivery = self._give_and_take(delivery, outcome)
+        finally:
+            self._thread_runs.remove(cell)
 
     def _give_and_take(self, delivery: _core.Delivery, outcome: Outcome) -> _core.Delivery | None:
         try:

@@ -4,12 +4,12 @@
 #include "inspect/inspector.h"
 
 #include "base/bytes.h"
+#include "broker/check.h"
 #include "runtime/takeover.h"
 #include "task/id.h"
 
 #define PAGE_COUNT_DEFAULT 50
 #define PAGE_COUNT_MAX 1000
-#define WEIGHT_MAX 1000
 
 reeve_rc reeve_inspector_open(reeve_inspector **out, reeve_env *env,
                               const reeve_client_options *options,
@@ -165,9 +165,9 @@ reeve_rc reeve_inspector_weight(reeve_inspector *inspector, reeve_bytes queue,
                                 int32_t weight, reeve_error *err) {
     reeve__broker *broker = NULL;
     reeve_rc rc = reeve__name_check("queue name", queue, err);
-    if (!rc && (weight < 0 || weight > WEIGHT_MAX))
+    if (!rc && (weight < 0 || weight > REEVE__WEIGHT_MAX))
         rc = reeve__fail(err, REEVE_E_INVALID, "weight %d is outside 0..%d",
-                         (int)weight, WEIGHT_MAX);
+                         (int)weight, REEVE__WEIGHT_MAX);
     if (!rc)
         rc = reeve__inspector_take(&broker, inspector, err);
     if (rc)

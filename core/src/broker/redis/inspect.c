@@ -282,7 +282,7 @@ reeve_rc reeve__redis_weights(reeve__broker *broker, reeve__weight_fn on_weight,
     for (size_t i = 0; i + 1 < count && rc == REEVE_OK; i += 2) {
         int64_t weight;
         if (reeve__reply_int(&weight, &call.reply->elements[i + 1]) &&
-            weight > 0 && weight <= INT32_MAX) {
+            weight > 0 && weight <= REEVE__WEIGHT_MAX) {
             rc = on_weight(ctx, call.reply->elements[i].bytes, (int32_t)weight,
                            err);
         }
@@ -327,7 +327,10 @@ static int32_t weight_of(const reeve__reply *weights, reeve_bytes queue) {
         found = bsearch(&key, weights->elements, weights->count / 2,
                         2 * sizeof(key), by_text);
     }
-    return found && reeve__reply_int(&weight, found + 1) ? (int32_t)weight : 0;
+    return found && reeve__reply_int(&weight, found + 1) && weight > 0 &&
+                   weight <= REEVE__WEIGHT_MAX
+               ? (int32_t)weight
+               : 0;
 }
 
 /* The two calls that tell of one queue. */
