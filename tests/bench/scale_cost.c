@@ -25,6 +25,7 @@
 
 #define BATCH ((size_t)32)
 #define FILL ((size_t)512)
+#define FLIGHT ((size_t)8) /* bare batches under way at a time */
 #define PAYLOAD_BYTES 260
 #define SERVED 4
 #define SERIES_MAX 4
@@ -147,6 +148,7 @@ static void enqueue(const store *at, reeve_bytes queue, size_t count,
             .id = reeve_bytes_of(ids[i]),
             .envelope = { body, PAYLOAD_BYTES },
             .priority = REEVE_PRIORITY_DEFAULT,
+            .fresh = true, /* as a client says of the ids it draws */
             .delay_ms = delay_ms + (int64_t)i * step_ms,
         };
     }
@@ -245,14 +247,16 @@ static void bare_begin(reeve__call *call, reeve__engine *engine,
     reeve__engine_keys(engine, scale_queue(), &key, 1);
 }
 
+/* A batch of the ids in claimed. */
 static void bare_ids(reeve__call *call, reeve__engine *engine, const char *verb,
-                     uint8_t key) {
-    bare_begin(call, engine, verb, key, claimed.count);
-    for (size_t i = 0; i < claimed.count; i++) {
+                     uint8_t key, size_t first) {
+    bare_begin(call, engine, verb, key, BATCH);
+    for (size_t i = first; i < first + BATCH; i++) {
         reeve__cmd_text(&engine->out, claimed.ids[i]);
     }
 }
 
+/* Its reply is call->reply. */
 static void bare_end(reeve__redis *redis, reeve__call *call) {
     reeve_error err = { 0, "" };
     need(reeve__link_drive(&redis->main, &call->op, INT64_MAX, -1, &err), &err);
@@ -261,64 +265,80 @@ static void bare_end(reeve__redis *redis, reeve__call *call) {
 
 static void bare_enqueue(reeve__redis *redis) {
     reeve__engine *engine = &redis->main.engine;
-    reeve__call look, set, push;
-    for (claimed.count = 0; claimed.count < BATCH; claimed.count++) {
-        name_task(claimed.ids[claimed.count]);
+    reeve__call set[FLIGHT], push[FLIGHT];
+    for (size_t i = 0; i < FLIGHT; i++) {
+        bare_begin(&set[i], engine, "HSET", REEVE__KEY_TASKS, 2 * BATCH);
+        for (size_t j = i * BATCH; j < (i + 1) * BATCH; j++) {
+            name_task(claimed.ids[j]);
+            reeve__cmd_text(&engine->out, claimed.ids[j]);
+            reeve__cmd_text(&engine->out, body);
+        }
+        bare_ids(&push[i], engine, "RPUSH", REEVE__KEY_PENDING, i * BATCH);
     }
-    bare_ids(&look, engine, "HMGET", REEVE__KEY_TASKS);
-    bare_begin(&set, engine, "HSET", REEVE__KEY_TASKS, 2 * BATCH);
-    for (size_t i = 0; i < BATCH; i++) {
-        reeve__cmd_text(&engine->out, claimed.ids[i]);
-        reeve__cmd_text(&engine->out, body);
+    for (size_t i = 0; i < FLIGHT; i++) {
+        bare_end(redis, &set[i]);
+        bare_end(redis, &push[i]);
+        if (set[i].reply->integer != (int64_t)BATCH) {
+            bug("an id was there before");
+        }
+        reeve__call_dispose(&set[i]);
+        reeve__call_dispose(&push[i]);
     }
-    bare_ids(&push, engine, "RPUSH", REEVE__KEY_PENDING);
-    bare_end(redis, &look);
-    bare_end(redis, &set);
-    bare_end(redis, &push);
-    if (set.reply->integer != (int64_t)BATCH) {
-        bug("an id was there before");
+}
+
+static void bare_pop(reeve__redis *redis) {
+    reeve__engine *engine = &redis->main.engine;
+    reeve__call pop[FLIGHT];
+    for (size_t i = 0; i < FLIGHT; i++) {
+        bare_begin(&pop[i], engine, "LPOP", REEVE__KEY_PENDING, 1);
+        reeve__cmd_int(&engine->out, (int64_t)BATCH);
     }
-    reeve__call_dispose(&look);
-    reeve__call_dispose(&set);
-    reeve__call_dispose(&push);
+    claimed.count = 0;
+    for (size_t i = 0; i < FLIGHT; i++) {
+        bare_end(redis, &pop[i]);
+        for (size_t j = 0; j < pop[i].reply->count; j++) {
+            reeve__row row = { .id = pop[i].reply->elements[j].bytes };
+            (void)on_row(&claimed, &row, NULL);
+        }
+        reeve__call_dispose(&pop[i]);
+    }
+    if (claimed.count != FLIGHT * BATCH) {
+        bug("a pop came back short");
+    }
     claimed.count = 0;
 }
 
-/* Takes a batch from the list; reads and removes their bodies. */
+/* Takes ids from the list, reads and removes their bodies. */
 static void bare_turn(reeve__redis *redis) {
     reeve__engine *engine = &redis->main.engine;
-    reeve__call pop, read, remove;
-    bare_begin(&pop, engine, "LPOP", REEVE__KEY_PENDING, 1);
-    reeve__cmd_int(&engine->out, (int64_t)BATCH);
-    bare_end(redis, &pop);
-    for (size_t i = 0; i < pop.reply->count; i++) {
-        const reeve__row row = { .id = pop.reply->elements[i].bytes };
-        (void)on_row(&claimed, &row, NULL);
+    reeve__call read[FLIGHT], remove[FLIGHT];
+    bare_pop(redis);
+    for (size_t i = 0; i < FLIGHT; i++) {
+        bare_ids(&read[i], engine, "HMGET", REEVE__KEY_TASKS, i * BATCH);
+        bare_ids(&remove[i], engine, "HDEL", REEVE__KEY_TASKS, i * BATCH);
     }
-    bare_ids(&read, engine, "HMGET", REEVE__KEY_TASKS);
-    bare_ids(&remove, engine, "HDEL", REEVE__KEY_TASKS);
-    bare_end(redis, &read);
-    bare_end(redis, &remove);
-    if (claimed.count != BATCH || remove.reply->integer != (int64_t)BATCH ||
-        read.reply->elements[0].bytes.size != PAYLOAD_BYTES) {
-        bug("what was taken is not there");
+    for (size_t i = 0; i < FLIGHT; i++) {
+        bare_end(redis, &read[i]);
+        bare_end(redis, &remove[i]);
+        if (remove[i].reply->integer != (int64_t)BATCH ||
+            read[i].reply->elements[0].bytes.size != PAYLOAD_BYTES) {
+            bug("what was taken is not there");
+        }
+        reeve__call_dispose(&read[i]);
+        reeve__call_dispose(&remove[i]);
     }
-    reeve__call_dispose(&pop);
-    reeve__call_dispose(&read);
-    reeve__call_dispose(&remove);
-    claimed.count = 0;
 }
 
 static void measure_bare(store *at, size_t count) {
     reeve__redis *redis = (reeve__redis *)at->broker;
     span in = { 0, 0 }, out = { 0, 0 };
     span start = span_start(at);
-    for (size_t i = 0; i < count; i += BATCH) {
+    for (size_t i = 0; i < count; i += FLIGHT * BATCH) {
         bare_enqueue(redis);
     }
     span_add(&in, at, start);
     start = span_start(at);
-    for (size_t i = 0; i < count; i += BATCH) {
+    for (size_t i = 0; i < count; i += FLIGHT * BATCH) {
         bare_turn(redis);
     }
     span_add(&out, at, start);
@@ -497,6 +517,8 @@ typedef struct phase {
     void (*measure)(store *at, size_t count);
 } phase;
 
+_Static_assert(FLIGHT % SERVED == 0, "whole batches for each queue served");
+
 static const phase phases[] = {
     { "backlog", fill_backlog, measure_backlog },
     { "active", fill_active, measure_active },
@@ -587,7 +609,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     const phase *run = phase_of(argv[1]);
-    size_t block = SERVED * BATCH, amount = (size_t)(argc - 4) / 3;
+    size_t block = FLIGHT * BATCH, amount = (size_t)(argc - 4) / 3;
     count = (count + block - 1) / block * block;
     memset(body, 'x', PAYLOAD_BYTES);
     store *stores = numbers(amount, sizeof(*stores));
