@@ -124,6 +124,8 @@ typedef reeve_rc (*reeve__queue_fn)(void *ctx, const reeve_queue_info *info,
                                     reeve_error *err);
 typedef reeve_rc (*reeve__worker_fn)(void *ctx, const reeve_worker_info *info,
                                      reeve_error *err);
+/* What is stored beyond counts as none. */
+#define REEVE__WEIGHT_MAX 1000
 /* A central weight: queue and weight; called for all that are set. */
 typedef reeve_rc (*reeve__weight_fn)(void *ctx, reeve_bytes queue,
                                      int32_t weight, reeve_error *err);

@@ -9,8 +9,6 @@
 #include "broker/broker.h"
 
 #define REEVE__PRIORITY_MAX 9
-/* Of a queue's central weight; what is stored beyond counts as none. */
-#define REEVE__WEIGHT_MAX 1000
 /* Worker beats older than this are swept. */
 #define REEVE__BEAT_KEEP_MS ((int64_t)3600 * 1000)
 

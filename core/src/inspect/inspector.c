@@ -4,7 +4,6 @@
 #include "inspect/inspector.h"
 
 #include "base/bytes.h"
-#include "broker/check.h"
 #include "runtime/takeover.h"
 #include "task/id.h"
 
