@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import queue
 import resource
 import select
 import subprocess
@@ -230,7 +231,9 @@ def test_a_worker_lives_as_long_as_its_deliveries(url: str, env: _core.Env) -> N
     assert inspector.queues()[0]["active"] == 0
 
 
-def serving(url: str, env: _core.Env, threads: list[threading.Thread]) -> _core.Worker:
+def serving(
+    url: str, env: _core.Env, threads: list[threading.Thread], ran: queue.SimpleQueue[bytes]
+) -> _core.Worker:
     """A worker whose task "plain" runs in threads and returns its payload."""
     worker = _core.Worker(url, env, (("default", 1),), concurrency=4)
 
@@ -245,6 +248,7 @@ def serving(url: str, env: _core.Env, threads: list[threading.Thread]) -> _core.
         return True
 
     def plain(delivery: _core.Delivery) -> bytes:
+        ran.put(delivery.payload)
         return delivery.payload
 
     worker.serve((("plain", plain, True), ("coro", None, False)), spawn)
@@ -253,19 +257,17 @@ def serving(url: str, env: _core.Env, threads: list[threading.Thread]) -> _core.
     return worker
 
 
-def until_stopped(worker: _core.Worker) -> list[_core.Delivery]:
-    """What is left for the loop."""
-    left: list[_core.Delivery] = []
-    while True:
-        select.select([worker.fd()], [], [], 20)
+def of_the_loop(worker: _core.Worker, count: int) -> list[_core.Delivery | None]:
+    """The next that threads leave to the loop; None is the end."""
+    left: list[_core.Delivery | None] = []
+    while len(left) < count:
+        assert select.select([worker.fd()], [], [], 20)[0]
         for event in worker.poll(100, 0):
-            if event is None:
-                return left
-            assert isinstance(event, _core.Delivery)
+            assert event is None or isinstance(event, _core.Delivery)
             left.append(event)
-            worker.complete_many([(event, b"loop")])
-        if len(left) == 20:
-            worker.stop()
+            if event is not None:
+                worker.complete_many([(event, b"loop")])
+    return left
 
 
 def test_threads_take_what_is_plain_and_the_loop_the_rest(url: str, env: _core.Env) -> None:
@@ -273,9 +275,16 @@ def test_threads_take_what_is_plain_and_the_loop_the_rest(url: str, env: _core.E
     for i in range(20):
         for name in ("plain", "coro", "plain"):
             client.enqueue(_core.Template(name), b"%d" % i)
-    worker = serving(url, env, threads)
-    left = until_stopped(worker)
-    assert [d.type for d in left] == ["coro"] * 20
+    ran = queue.SimpleQueue[bytes]()
+    worker = serving(url, env, threads, ran)
+    left = of_the_loop(worker, 20)
+    assert [d.type for d in left if d] == ["coro"] * 20
+    # A stop hands back what has not started, so each has started before it.
+    assert sorted(ran.get(timeout=20) for _ in range(40)) == sorted(
+        b"%d" % (i // 2) for i in range(40)
+    )
+    worker.stop()
+    assert of_the_loop(worker, 1) == [None]
     for thread in threads:
         thread.join(20)
     assert not any(thread.is_alive() for thread in threads)
@@ -284,7 +293,7 @@ def test_threads_take_what_is_plain_and_the_loop_the_rest(url: str, env: _core.E
 
 def test_threads_end_when_a_worker_is_closed(url: str, env: _core.Env) -> None:
     threads: list[threading.Thread] = []
-    worker = serving(url, env, threads)
+    worker = serving(url, env, threads, queue.SimpleQueue())
     worker.close()
     worker.close()
     threads[0].join(20)
