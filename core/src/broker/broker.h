@@ -150,6 +150,15 @@ typedef struct reeve__act {
     int32_t code;         /* out: 0, NOT_FOUND, STATE */
 } reeve__act;
 
+/* A claim that follows the ring of its queue's doorbell by itself. */
+typedef struct reeve__bell_claim {
+    reeve__turn turn; /* without settles */
+    reeve_bytes worker;
+    reeve__row_fn on_claim;
+    void *ctx;
+    bool done; /* out: it was made, of however many tasks, and delivered */
+} reeve__bell_claim;
+
 enum reeve__cap {
     REEVE__CAP_SHARED = 1,  /* other processes see the store */
     REEVE__CAP_DURABLE = 2, /* survives this process */
@@ -216,8 +225,16 @@ typedef struct reeve__broker_ops {
     reeve_rc (*wait)(reeve__broker *broker, const reeve_bytes *queues,
                      size_t count, int wake_fd, int64_t by_ns,
                      ptrdiff_t *out_index, reeve_error *err);
+    /* As wait, at the doorbell of one queue; whom it rings for has claimed in
+     * the same round trip. A claim that is not done yet when this returns is
+     * still under way: it must stay where it is until another call with it, or
+     * unwait, has ended it. After an error it may have been made unseen. NULL
+     * where no round trip would be saved. */
+    reeve_rc (*wait_claim)(reeve__broker *broker, reeve__bell_claim *claim,
+                           int wake_fd, int64_t by_ns, reeve_error *err);
     /* Withdraws a wait left behind by wake_fd, so that a ring goes to another
-     * worker; passes on a ring that had already come. May be a no-op. */
+     * worker; passes on a ring that had already come. A claim that came first
+     * is delivered and done. May be a no-op. */
     reeve_rc (*unwait)(reeve__broker *broker, reeve_error *err);
 
     /* All queues with counts; *info as public. */

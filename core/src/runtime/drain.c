@@ -42,7 +42,7 @@ int reeve__drain_step(reeve_worker *worker, int64_t now_ns) {
     if (worker->phase == REEVE__PHASE_DRAIN) {
         if (requests > 1 || now_ns >= worker->drain_by_ns)
             requeue_running(worker);
-        if (!worker->live_count) {
+        if (!worker->live_count && !worker->offered_count) {
             worker->phase = REEVE__PHASE_FLUSH;
             worker->flush_by_ns = reeve__by_ns(worker->env, FLUSH_MS);
         }

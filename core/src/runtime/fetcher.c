@@ -160,7 +160,7 @@ static void keep_unstored(reeve_worker *worker) {
 
 /* --- a turn ------------------------------------------------------------ */
 
-static void book_turns(reeve_worker *worker, size_t turn_count,
+void reeve__fetch_book(reeve_worker *worker, size_t turn_count,
                        int64_t now_ns) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     memset(scratch->taken, 0, worker->queue_count * sizeof *scratch->taken);
@@ -210,7 +210,7 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
         reeve__prefetch_turned(&worker->prefetch, now_ns - start_ns);
         drop_stored(worker, &spent);
         if (claims)
-            book_turns(worker, turn_count, now_ns);
+            reeve__fetch_book(worker, turn_count, now_ns);
     }
     reeve__worker_unlock(worker);
     reeve_delivery *dlv;
@@ -269,6 +269,10 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         reeve__worker_unlock(worker);
         return REEVE__FETCH_END;
     }
+    if (worker->offered_count && (phase != REEVE__PHASE_RUN || worker->quiet)) {
+        reeve__worker_unlock(worker);
+        return REEVE__FETCH_AGAIN; /* it became stale just now */
+    }
     if (is_held_off(worker, now_ns)) {
         *out_by_ns = worker->retry_by_ns;
         worker->fetch_waits = true;
@@ -276,7 +280,7 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         return REEVE__FETCH_WAIT_WAKE;
     }
     reeve__held_step(worker, now_ns);
-    bool low = reeve__held_is_low(worker);
+    bool low = reeve__held_is_low(worker) || worker->offered_count;
     bool ripe = now_ns >= outbox_by(worker);
     size_t planned = 0;
     if (low || ripe) /* who settles anyway fills up on the way */
@@ -300,70 +304,24 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
 
 /* --- the thread -------------------------------------------------------- */
 
-static void wake_queues(reeve_worker *worker, ptrdiff_t index) {
-    reeve__lock(&worker->mutex);
-    for (size_t q = 0; q < worker->queue_count; q++) {
-        if (index < 0 || (size_t)index == q)
-            reeve__select_wake(&worker->select, q);
-    }
-    reeve__worker_unlock(worker);
-}
-
-static void wait_at_bell(reeve_worker *worker, const reeve_bytes *names,
-                         int64_t by_ns) {
-    reeve__broker *broker = worker->fetch_broker;
-    ptrdiff_t index = -1;
-    reeve_error err = { 0 };
-    worker->bell_out = true;
-    reeve_rc rc = broker->ops->wait(broker, names, worker->queue_count,
-                                    worker->fetch_wake.fd, by_ns, &index, &err);
-    if (rc) {
-        reeve__log(worker->env, REEVE_LOG_WARN,
-                   "worker %s: waiting for work failed: %s", worker->id,
-                   err.message);
-        (void)reeve__poll_two(worker->env, worker->fetch_wake.fd, -1,
-                              reeve__by_ns(worker->env, 100));
-        wake_queues(worker, -1);
-        return;
-    }
-    if (index >= 0)
-        wake_queues(worker, index);
-    else if (reeve__mono_ns(worker->env) >= by_ns)
-        wake_queues(worker, -1); /* the slow poll */
-}
-
-/* Who does not wait for work must not be rung: others would not hear of it. */
-static void leave_bell(reeve_worker *worker) {
-    reeve__broker *broker = worker->fetch_broker;
-    reeve_error err = { 0 };
-    if (!worker->bell_out)
-        return;
-    worker->bell_out = false;
-    if (broker->ops->unwait(broker, &err))
-        reeve__log(worker->env, REEVE_LOG_WARN,
-                   "worker %s: cannot leave the doorbell: %s", worker->id,
-                   err.message);
-}
-
 static void wait_for_wake(reeve_worker *worker, int64_t by_ns) {
-    leave_bell(worker);
+    reeve__bell_leave(worker);
     (void)reeve__poll_two(worker->env, worker->fetch_wake.fd, -1, by_ns);
 }
 
 void reeve__fetch_run(void *arg) {
     reeve_worker *worker = arg;
-    reeve_bytes names[REEVE__WORKER_QUEUES_MAX];
-    for (size_t q = 0; q < worker->queue_count; q++)
-        names[q] = reeve_bytes_of(worker->queues[q].name);
     for (;;) {
         int64_t by_ns = 0;
+        if (reeve__bell_is_stale(worker))
+            reeve__bell_leave(worker);
         int next = reeve__fetch_step(worker, &by_ns);
         if (next == REEVE__FETCH_END)
             break;
         if (next == REEVE__FETCH_AGAIN)
             continue;
         if (next == REEVE__FETCH_WAIT_BELL)
-            wait_at_bell(worker, names, by_ns);
+            reeve__bell_wait(worker, by_ns);
         else
             wait_for_wake(worker, by_ns);
         reeve__wakefd_clear(&worker->fetch_wake);
@@ -371,6 +329,6 @@ void reeve__fetch_run(void *arg) {
         worker->fetch_waits = false;
         reeve__worker_unlock(worker);
     }
-    leave_bell(worker);
+    reeve__bell_leave(worker);
     reeve__worker_thread_ends(worker);
 }

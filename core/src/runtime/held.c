@@ -113,7 +113,8 @@ size_t reeve__held_room(const reeve_worker *worker) {
     size_t most = worker->concurrency + hold;
     if (most > REEVE__SELECT_SLOTS_MAX)
         most = REEVE__SELECT_SLOTS_MAX;
-    return most > worker->live_count ? most - worker->live_count : 0;
+    size_t used = worker->live_count + worker->offered_count;
+    return most > used ? most - used : 0;
 }
 
 bool reeve__held_is_low(const reeve_worker *worker) {

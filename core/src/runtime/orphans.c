@@ -9,6 +9,9 @@
 
 /* What could not be handed back is tried again after this. */
 #define AGAIN_MS 250
+/* A server that has not noticed that a connection is gone makes the claim
+ * behind its doorbell nevertheless, when the doorbell's second is over. */
+#define LATE_MS 1500
 
 typedef struct leased {
     reeve_bytes queue;
@@ -62,8 +65,11 @@ void reeve__orphans_return(reeve_worker *worker) {
     reeve_rc rc = 0;
     for (size_t q = 0; q < worker->queue_count && !rc; q++)
         rc = return_from(worker, reeve_bytes_of(worker->queues[q].name), &err);
-    worker->orphans_due = rc != 0;
-    worker->orphans_by_ns = rc ? reeve__by_ns(worker->env, AGAIN_MS) : 0;
+    worker->orphans_due = rc || worker->orphans_again;
+    worker->orphans_by_ns =
+        worker->orphans_due ? reeve__by_ns(worker->env, rc ? AGAIN_MS : LATE_MS)
+                            : 0;
+    worker->orphans_again = worker->orphans_again && rc;
     reeve__lock(&worker->mutex);
     if (!rc)
         worker->failures_in_row = 0;

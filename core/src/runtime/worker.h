@@ -3,8 +3,8 @@
  * has a broker handle of its own and no lock is held across I/O.
  *
  *   fetcher   settles and claims (fetcher.c, claims.c), holds some ahead
- *             (held.c), hands back claims it never saw (orphans.c), drains on
- *             stop (drain.c)
+ *             (held.c), waits for work (doorbell.c), hands back claims it never
+ *             saw (orphans.c), drains on stop (drain.c)
  *   ticker    leases, timeouts, promote, reclaim, sweep, beat (ticker.c)
  *   control   listens for weights, quiet, resume (control.c)
  *   executor  runs C handlers (executor.c); languages use face.c instead
@@ -193,6 +193,7 @@ struct reeve_worker {
     reeve__prefetch prefetch;
     size_t suspect_count;    /* live ones that a worker died with */
     size_t returning_count;  /* given back, not yet stored */
+    size_t offered_count;    /* what a claim behind the doorbell may bring */
     uint64_t finished_count; /* runs that handlers ended */
     uint64_t finished_seen;  /* of these, known to prefetch */
     size_t polling_count;    /* threads that wait in reeve_worker_poll */
@@ -211,8 +212,10 @@ struct reeve_worker {
 
     /* The fetcher's own. */
     reeve__fetch_scratch scratch;
-    bool bell_out;    /* a wait may be outstanding at the broker */
-    bool orphans_due; /* a claim's reply was lost */
+    reeve__bell_claim offer; /* while offered_count */
+    bool bell_out;           /* a wait may be outstanding at the broker */
+    bool orphans_due;        /* a claim's reply was lost */
+    bool orphans_again;      /* and it may still be made */
     int64_t orphans_by_ns;
     int32_t failures_in_row; /* written under mutex: the ticker reads it */
     int64_t retry_by_ns;
@@ -328,8 +331,21 @@ void reeve__fetch_run(void *worker);
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err);
 void reeve__fetch_scratch_dispose(reeve_worker *worker);
 
+/* Books what turn_count turns of the scratch have claimed. Holds:
+ * worker->mutex. */
+void reeve__fetch_book(reeve_worker *worker, size_t turn_count, int64_t now_ns);
 /* The broker did not answer: no turn for a while. Holds: worker->mutex. */
 void reeve__fetch_hold_off(reeve_worker *worker);
+
+/* --- doorbell.c. Runs on: the fetcher. --- */
+/* Waits at the doorbell of all queues; what a claim behind it brought is taken
+ * in. */
+void reeve__bell_wait(reeve_worker *worker, int64_t by_ns);
+/* Withdraws from the doorbell: who does not wait for work must not be rung, or
+ * others would not hear of it. */
+void reeve__bell_leave(reeve_worker *worker);
+/* Whether what was offered must be withdrawn before the next step. */
+bool reeve__bell_is_stale(reeve_worker *worker);
 
 /* --- orphans.c --- */
 /* Hands back claims that were never seen, if it is time to; orphans_due stays

@@ -107,6 +107,7 @@ static const reeve__broker_ops redis_ops = {
     .watch = reeve__redis_watch,
     .tell = reeve__redis_tell,
     .wait = reeve__redis_wait,
+    .wait_claim = reeve__redis_wait_claim,
     .unwait = reeve__redis_unwait,
     .queues = reeve__redis_queues,
     .list = reeve__redis_list,

@@ -36,10 +36,12 @@ typedef struct reeve__redis {
 
     /* Doorbell. */
     reeve__link bell;
-    reeve__call bell_call;  /* BLPOP */
-    bool bell_waits;        /* bell_call is under way */
-    reeve__buf bell_queues; /* as known, of bell_call */
-    reeve__buf owed;        /* queue whose ring nobody has used; empty = none */
+    reeve__call bell_call;         /* BLPOP */
+    bool bell_waits;               /* bell_call is under way */
+    reeve__op_turn bell_turn;      /* behind it, when bell_claim */
+    reeve__bell_claim *bell_claim; /* borrowed; NULL = only a wait */
+    reeve__buf bell_queues;        /* as known, of bell_call */
+    reeve__buf owed; /* queue whose ring nobody has used; empty = none */
 
     /* Control. */
     reeve__link control;
@@ -119,6 +121,9 @@ reeve_rc reeve__redis_tell(reeve__broker *broker, reeve_bytes worker,
 reeve_rc reeve__redis_wait(reeve__broker *broker, const reeve_bytes *queues,
                            size_t count, int wake_fd, int64_t by_ns,
                            ptrdiff_t *out_index, reeve_error *err);
+reeve_rc reeve__redis_wait_claim(reeve__broker *broker,
+                                 reeve__bell_claim *claim, int wake_fd,
+                                 int64_t by_ns, reeve_error *err);
 reeve_rc reeve__redis_unwait(reeve__broker *broker, reeve_error *err);
 void reeve__redis_bell_used(reeve__redis *redis, reeve_bytes queue);
 void reeve__redis_bell_dispose(reeve__redis *redis);

@@ -3,11 +3,16 @@
  * own. It ends by itself within a second; then the queues are looked at, so
  * that a ring lost with a dead worker delays nothing longer. A wait that was
  * interrupted stays under way; the next wait goes on with it, unwait ends it.
+ *
+ * With a claim, the turn script is sent right behind the BLPOP: the server runs
+ * it as soon as the BLPOP ends, so whoever is rung has claimed by the time it
+ * hears of it (docs/decisions/0106).
  */
 #include "broker/redis/redis.h"
 
 #include "base/bytes.h"
 #include "base/thread.h"
+#include "broker/check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,8 +44,21 @@ static bool same_queues(const reeve__redis *redis, const reeve_bytes *queues,
     return at == names->size;
 }
 
+/* What BLPOP is told, in seconds. A claim ends with it and costs a script, so
+ * it is not ended before its time. */
+static double bell_seconds(const reeve__redis *redis, int64_t by_ns,
+                           bool claims) {
+    double left = (double)(by_ns - reeve__mono_ns(redis->base.env)) / 1e9;
+    if (claims || reeve__clock_is_virtual(redis->base.env) ||
+        left > BELL_SECONDS_MAX) {
+        return BELL_SECONDS_MAX;
+    }
+    return left < 0.001 ? 0.001 : left;
+}
+
 static reeve_rc bell_begin(reeve__redis *redis, const reeve_bytes *queues,
-                           size_t count, int64_t by_ns, reeve_error *err) {
+                           size_t count, reeve__bell_claim *claim,
+                           int64_t by_ns, reeve_error *err) {
     reeve__engine *engine = &redis->bell.engine;
     reeve__buf_clear(&redis->bell_queues);
     for (size_t i = 0; i < count; i++) {
@@ -50,14 +68,9 @@ static reeve_rc bell_begin(reeve__redis *redis, const reeve_bytes *queues,
     if (redis->bell_queues.failed) {
         return reeve__fail_nomem(err);
     }
-    double seconds = BELL_SECONDS_MAX;
-    int64_t left_ns = by_ns - reeve__mono_ns(redis->base.env);
-    if (!reeve__clock_is_virtual(redis->base.env) &&
-        (double)left_ns / 1e9 < seconds) {
-        seconds = (double)left_ns / 1e9;
-    }
     char text[32];
-    snprintf(text, sizeof(text), "%.3f", seconds < 0.001 ? 0.001 : seconds);
+    snprintf(text, sizeof(text), "%.3f",
+             bell_seconds(redis, by_ns, claim != NULL));
     reeve__call_begin_command(&redis->bell_call, engine, 2 + count);
     reeve__cmd_text(&engine->out, "BLPOP");
     for (size_t i = 0; i < count; i++) {
@@ -65,7 +78,12 @@ static reeve_rc bell_begin(reeve__redis *redis, const reeve_bytes *queues,
     }
     reeve__cmd_text(&engine->out, text);
     redis->bell_waits = true;
-    return REEVE_OK;
+    if (!claim) {
+        return REEVE_OK;
+    }
+    redis->bell_claim = claim;
+    return reeve__op_turn_begin(&redis->bell_turn, engine, &claim->turn, 1,
+                                claim->worker, false, err);
 }
 
 static void owe(reeve__redis *redis, reeve_bytes queue) {
@@ -82,15 +100,35 @@ static reeve_bytes queue_of(const reeve__redis *redis, reeve_bytes key) {
     return (reeve_bytes){ key.data + before, key.size - before - after };
 }
 
-/* Takes the finished BLPOP's answer; true when it rang. */
+/* Takes the finished BLPOP's answer; true when it rang. A claim behind it has
+ * used the ring. */
 static bool bell_rang(reeve__redis *redis) {
     const reeve__reply *key = reeve__reply_at(redis->bell_call.reply, 0);
     redis->bell_waits = false;
-    if (key && key->type == REEVE__REPLY_STRING) {
+    if (!redis->bell_claim && key && key->type == REEVE__REPLY_STRING) {
         owe(redis, queue_of(redis, key->bytes));
     }
     reeve__call_dispose(&redis->bell_call);
     return redis->owed.size > 0;
+}
+
+/* Delivers the finished claim. */
+static reeve_rc bell_claimed(reeve__redis *redis, reeve_error *err) {
+    reeve__bell_claim *claim = redis->bell_claim;
+    reeve__op_turn *op = &redis->bell_turn;
+    reeve_rc rc = reeve__op_turn_deliver(op, claim->on_claim, claim->ctx, err);
+    if (rc == REEVE_OK) {
+        rc = reeve__op_result(&op->op, err);
+    }
+    reeve__op_turn_dispose(op);
+    redis->bell_claim = NULL;
+    claim->done = true;
+    return rc;
+}
+
+static bool bell_is_busy(const reeve__redis *redis) {
+    return redis->bell_call.op.waiting > 0 ||
+           (redis->bell_claim && redis->bell_turn.op.waiting > 0);
 }
 
 static ptrdiff_t index_of(const reeve_bytes *queues, size_t count,
@@ -136,12 +174,17 @@ static reeve_rc look(ptrdiff_t *out_index, reeve__redis *redis,
 static void bell_lost(reeve__redis *redis) {
     redis->bell_waits = false;
     reeve__call_dispose(&redis->bell_call);
+    if (redis->bell_claim) {
+        reeve__op_turn_dispose(&redis->bell_turn);
+    }
+    redis->bell_claim = NULL;
 }
 
-/* One BLPOP, begun or gone on with. Returns WOKEN, TIMEOUT or what broke. */
+/* One BLPOP, and the claim behind it, begun or gone on with. Once it has rung
+ * the claim is read to its end. Returns WOKEN, TIMEOUT or what broke. */
 static reeve_rc bell_step(reeve__redis *redis, const reeve_bytes *queues,
-                          size_t count, int wake_fd, int64_t by_ns,
-                          reeve_error *err) {
+                          size_t count, reeve__bell_claim *claim, int wake_fd,
+                          int64_t by_ns, reeve_error *err) {
     /* The first call connects, however short its wait. */
     bool first = redis->bell.route->connects == 0;
     int64_t least_ns = first ? reeve__redis_by_ns(redis) : by_ns;
@@ -151,9 +194,15 @@ static reeve_rc bell_step(reeve__redis *redis, const reeve_bytes *queues,
         return rc;
     }
     if (!redis->bell_waits) {
-        rc = bell_begin(redis, queues, count, by_ns, err);
+        rc = bell_begin(redis, queues, count, claim, by_ns, err);
     }
-    while (rc == REEVE_OK && redis->bell_call.op.waiting > 0) {
+    bool rung = false;
+    while (rc == REEVE_OK && bell_is_busy(redis)) {
+        if (!rung && redis->bell_call.op.waiting == 0) {
+            rung = true;
+            wake_fd = -1;
+            by_ns = reeve__redis_by_ns(redis);
+        }
         reeve_bytes bytes;
         rc = reeve__link_flush(&redis->bell, by_ns, wake_fd, err);
         if (rc == REEVE_OK) {
@@ -164,6 +213,10 @@ static reeve_rc bell_step(reeve__redis *redis, const reeve_bytes *queues,
             rc = reeve__engine_feed(&redis->bell.engine, bytes, err);
         }
     }
+    if (rung && rc == REEVE_E_TIMEOUT) {
+        rc = reeve__fail(err, REEVE_E_NET, "%s did not answer a claim in time",
+                         redis->url.label);
+    }
     /* A timeout of the wait leaves the BLPOP under way. */
     if (rc < 0 && rc != REEVE_E_TIMEOUT) {
         reeve__link_break(&redis->bell);
@@ -172,7 +225,16 @@ static reeve_rc bell_step(reeve__redis *redis, const reeve_bytes *queues,
     return rc;
 }
 
-reeve_rc reeve__redis_unwait(reeve__broker *broker, reeve_error *err);
+/* The wait's time is up or somebody woke it: no error. */
+static reeve_rc bell_ended(const reeve__redis *redis, reeve_rc rc,
+                           int64_t by_ns, reeve_error *err) {
+    bool time_is_up = reeve__mono_ns(redis->base.env) >= by_ns;
+    if (rc == REEVE__WOKEN || (rc == REEVE_E_TIMEOUT && time_is_up)) {
+        reeve__error_clear(err);
+        rc = REEVE_OK;
+    }
+    return rc;
+}
 
 reeve_rc reeve__redis_wait(reeve__broker *broker, const reeve_bytes *queues,
                            size_t count, int wake_fd, int64_t by_ns,
@@ -190,11 +252,11 @@ reeve_rc reeve__redis_wait(reeve__broker *broker, const reeve_bytes *queues,
     }
     rc = bell_open(redis, err);
     if (rc == REEVE_OK && redis->bell_waits &&
-        !same_queues(redis, queues, count)) {
+        (redis->bell_claim || !same_queues(redis, queues, count))) {
         rc = reeve__redis_unwait(broker, err);
     }
     while (rc == REEVE_OK && *out_index < 0) {
-        rc = bell_step(redis, queues, count, wake_fd, by_ns, err);
+        rc = bell_step(redis, queues, count, NULL, wake_fd, by_ns, err);
         if (rc != REEVE_OK) {
             break;
         }
@@ -207,12 +269,35 @@ reeve_rc reeve__redis_wait(reeve__broker *broker, const reeve_bytes *queues,
             break;
         }
     }
-    bool time_is_up = reeve__mono_ns(broker->env) >= by_ns;
-    if (rc == REEVE__WOKEN || (rc == REEVE_E_TIMEOUT && time_is_up)) {
-        reeve__error_clear(err);
-        rc = REEVE_OK;
+    return bell_ended(redis, rc, by_ns, err);
+}
+
+reeve_rc reeve__redis_wait_claim(reeve__broker *broker,
+                                 reeve__bell_claim *claim, int wake_fd,
+                                 int64_t by_ns, reeve_error *err) {
+    reeve_rc rc = reeve__turns_check(&claim->turn, 1, claim->worker, err);
+    if (rc < 0) {
+        return rc;
     }
-    return rc;
+    claim->done = false;
+    reeve__redis *redis = reeve__redis_enter(broker, &rc, err);
+    if (!redis) {
+        return rc;
+    }
+    reeve__buf_clear(&redis->owed);
+    rc = bell_open(redis, err);
+    if (rc == REEVE_OK && redis->bell_waits && redis->bell_claim != claim) {
+        rc = reeve__redis_unwait(broker, err);
+    }
+    if (rc == REEVE_OK) {
+        rc =
+            bell_step(redis, &claim->turn.queue, 1, claim, wake_fd, by_ns, err);
+    }
+    if (rc != REEVE_OK) {
+        return bell_ended(redis, rc, by_ns, err);
+    }
+    bell_rang(redis);
+    return bell_claimed(redis, err);
 }
 
 /* CLIENT UNBLOCK by the main connection, then the BLPOP's answer. */
@@ -233,6 +318,10 @@ static reeve_rc withdraw(reeve__redis *redis, int64_t by_ns, reeve_error *err) {
         rc = reeve__link_drive(&redis->bell, &redis->bell_call.op, by_ns, -1,
                                err);
     }
+    if (rc == REEVE_OK && redis->bell_claim) {
+        rc = reeve__link_drive(&redis->bell, &redis->bell_turn.op, by_ns, -1,
+                               err);
+    }
     if (rc < 0) {
         /* A closed connection waits for nothing. */
         reeve__link_break(&redis->bell);
@@ -240,7 +329,7 @@ static reeve_rc withdraw(reeve__redis *redis, int64_t by_ns, reeve_error *err) {
         return rc;
     }
     bell_rang(redis);
-    return REEVE_OK;
+    return redis->bell_claim ? bell_claimed(redis, err) : REEVE_OK;
 }
 
 static reeve_rc unwait_by(reeve__redis *redis, int64_t by_ns,
@@ -275,6 +364,10 @@ void reeve__redis_bell_used(reeve__redis *redis, reeve_bytes queue) {
 
 void reeve__redis_bell_dispose(reeve__redis *redis) {
     bool ours = redis->base.fork_count == reeve__fork_count();
+    if (redis->bell_claim) { /* nobody takes it any more */
+        reeve__link_break(&redis->bell);
+        bell_lost(redis);
+    }
     if (ours && redis->main.conn &&
         (redis->bell_waits || redis->owed.size > 0)) {
         reeve_error ignored;
