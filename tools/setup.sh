@@ -24,6 +24,12 @@ python_header() {
 sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
 
+# The runtime of clang's sanitizers and of its fuzzer is a package of its own.
+clang_fuzzes() {
+    echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
+        clang -x c -fsanitize=fuzzer,address - -o /dev/null
+}
+
 # nginx with Lua: Debian's module, or an nginx that has it built in.
 nginx_lua() {
     [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] ||
@@ -68,7 +74,10 @@ for set in "$@"; do
         need lua-check has luacheck
         need luarocks has luarocks
         ;;
-    fuzz) need clang has clang ;;
+    fuzz)
+        need clang has clang
+        need libclang-rt-dev clang_fuzzes
+        ;;
     valgrind) need valgrind has valgrind ;;
     bench)
         need redis-server has redis-server
