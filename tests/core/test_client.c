@@ -139,9 +139,10 @@ static void a_bad_item_is_named_and_nothing_is_stored(void **state) {
     memset(results, 0xff, sizeof results);
     reeve_rc rc = reeve_client_enqueue_many(results, b.client, args, 3, &err);
     must_fail(rc, REEVE_E_INVALID, &err, "item 1: |queue name 'q q'");
-    assert_int_equal(results[0].code, 0);
+    assert_int_equal(results[0].code, REEVE_E_CANCELLED);
     assert_int_equal(results[0].state, REEVE_STATE_NONE);
     assert_int_equal(results[1].code, REEVE_E_INVALID);
+    assert_int_equal(results[2].code, REEVE_E_CANCELLED);
     assert_int_equal(results[2].state, REEVE_STATE_NONE);
     assert_int_equal(store_queue_count(&b.st), 0);
     close_bench(&b);

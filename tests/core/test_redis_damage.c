@@ -9,8 +9,11 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <reeve.h>
 
 #include "broker/redis/redis.h"
 #include "support/redis_server.h"
@@ -244,6 +247,96 @@ static void a_refused_enqueue_leaves_no_bodies(void **state) {
 }
 
 /* Without a look first: what one key of another type lets through goes. */
+/* Another queue's items of the same call are stored, and said to be. */
+static void a_refused_queue_refuses_its_own_items(void **state) {
+    (void)state;
+    reeve_error err;
+    command("SET %pending x");
+    reeve__enqueue_item items[] = { item_of("mail", "a", 5),
+                                    item_of("post", "b", 5),
+                                    item_of("mail", "c", 7),
+                                    item_of("post", "d", 7) };
+    items[0].fresh = items[1].fresh = true;
+    assert_int_equal(broker->ops->enqueue(broker, items, 4, &err),
+                     REEVE_E_SERVER);
+    assert_false(items[0].answered);
+    assert_true(items[1].answered && items[1].code == 0);
+    assert_false(items[2].answered);
+    assert_true(items[3].answered && items[3].code == 0);
+    command("DEL %pending");
+    static const char *const post[] = { "post" };
+    claims got;
+    check(turn(&got, post, 1, 9, &err), &err);
+    assert_string_equal(got.ids, "d b");
+}
+
+#define CALLERS 8
+#define CALLS 50
+
+typedef struct caller {
+    pthread_t thread;
+    reeve_client *client;
+    const char *queue;
+    int stored;
+    int refused;
+} caller;
+
+static void *call_many(void *arg) {
+    caller *self = arg;
+    for (int i = 0; i < CALLS; i++) {
+        reeve_enqueue_args args = REEVE_ENQUEUE_ARGS_INIT;
+        args.type = reeve_bytes_of("t");
+        args.queue = reeve_bytes_of(self->queue);
+        reeve_error err;
+        reeve_rc rc = reeve_client_enqueue(NULL, self->client, &args, &err);
+        self->stored += rc == 0;
+        self->refused += rc == REEVE_E_SERVER;
+    }
+    return NULL;
+}
+
+/* Callers whose calls go out together get each their own queue's answer. */
+static void a_refused_queue_fails_its_own_callers(void **state) {
+    (void)state;
+    char url[160];
+    reeve_error err;
+    caller callers[CALLERS] = { 0 };
+    reeve_client_options options = REEVE_CLIENT_OPTIONS_INIT;
+    reeve_client *client = NULL;
+    snprintf(url, sizeof(url), "redis+unix://%s", server.socket);
+    options.url = url;
+    options.prefix = ((reeve__redis *)broker)->prefix;
+    check(reeve_client_open(&client, NULL, &options, &err), &err);
+    command("SET %pending x");
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i].client = client;
+        callers[i].queue = i % 2 ? "mail" : "post";
+        pthread_create(&callers[i].thread, NULL, call_many, &callers[i]);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(callers[i].thread, NULL);
+        assert_int_equal(callers[i].refused, i % 2 ? CALLS : 0);
+        assert_int_equal(callers[i].stored, i % 2 ? 0 : CALLS);
+    }
+    reeve_client_close(client);
+    command("DEL %pending");
+}
+
+/* The tasks are there; so is the next call's attempt to list them. */
+static void a_directory_that_refuses_loses_no_task(void **state) {
+    (void)state;
+    char words[64];
+    const char *prefix = ((reeve__redis *)broker)->prefix;
+    snprintf(words, sizeof(words), "SET %s:queues x", prefix);
+    command(words);
+    put("mail", "a", 5);
+    put("post", "b", 5);
+    claims got;
+    reeve_error err;
+    check(claim(&got, 9, &err), &err);
+    assert_string_equal(got.ids, "a");
+}
+
 static void a_refused_transaction_is_taken_back(void **state) {
     static const char *const keys[] = { "tasks", "pending", "bell" };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -600,6 +693,9 @@ int main(void) {
         CASE(a_refused_claim_gives_tasks_back),
         CASE(a_damaged_bell_keeps_nothing_back),
         CASE(a_refused_enqueue_leaves_no_bodies),
+        CASE(a_refused_queue_refuses_its_own_items),
+        CASE(a_refused_queue_fails_its_own_callers),
+        CASE(a_directory_that_refuses_loses_no_task),
         CASE(a_refused_transaction_is_taken_back),
         CASE(without_transactions_nothing_stays),
         CASE(a_name_used_twice_is_taken_once),

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _BATCH_COUNT = 4096
 
 
-def error_of(code: int) -> Error:
+def error_of(code: int, id: str) -> Error:
     """The error of one item in a batch."""
-    return BY_SLUG[_core.code_slug(code)](_core.code_text(code))
+    return BY_SLUG[_core.code_slug(code)](f"{_core.code_text(code)}: '{id}'")
 
 
 class Sender:
@@ -60,7 +60,7 @@ class Sender:
             rows = await loop.run_in_executor(self._thread, self._store, items)
         except Exception as error:
             if len(batch) > 1 and not getattr(error, "transient", False):
-                # an item that is refused as a whole must not take the others with it
+                # none was stored; one that is refused must not take the others with it
                 for one in batch:
                     await self._send([one])
                 return
@@ -72,7 +72,7 @@ class Sender:
             if outcome.done():
                 continue
             if code < 0:
-                outcome.set_exception(error_of(code))
+                outcome.set_exception(error_of(code, id))
             else:
                 outcome.set_result((id, bool(existing)))
 

@@ -180,9 +180,9 @@ static reeve_rc batch_send(batch *b, const int64_t *expires_ms,
                                      err);
 }
 
-static bool has_item_code(const batch *b) {
+static bool has_stored(const batch *b) {
     for (size_t i = 0; i < b->count; i++) {
-        if (b->results[i].code < 0)
+        if (b->results[i].code == 0 && *b->results[i].id != '\0')
             return true;
     }
     return false;
@@ -248,7 +248,7 @@ done:
 }
 
 /* enqueue_batch([(template, payload), ...]) -> [(code, id, state, due_at_ms,
- * existing), ...]: raises only when no item has an error of its own */
+ * existing), ...]: raises when none of them was stored */
 static PyObject *client_enqueue_batch(PyObject *object, PyObject *items) {
     glue_client *self = (glue_client *)object;
     glue_state *state = glue_state_of(object);
@@ -285,8 +285,8 @@ static PyObject *client_enqueue_batch(PyObject *object, PyObject *items) {
     Py_BEGIN_ALLOW_THREADS if (b.count > 0) rc =
         batch_send(&b, expires_ms, self->client, &err);
     Py_END_ALLOW_THREADS leave(self);
-    out = rc < 0 && !has_item_code(&b) ? glue_raise(state, rc, &err)
-                                       : batch_tuples(&b);
+    out = rc < 0 && !has_stored(&b) ? glue_raise(state, rc, &err)
+                                    : batch_tuples(&b);
 done:
     free(expires_ms);
     batch_dispose(&b);

@@ -51,7 +51,9 @@ REEVE_EXTERN reeve_rc reeve_client_enqueue(reeve_enqueue_result *out,
 /* Stores count tasks (at most REEVE_BATCH_COUNT_MAX) in one round trip a queue;
  * results, if not NULL, has count places and each says what became of its item;
  * after NET or TIMEOUT each has its id and that code. An invalid item fails the
- * call before anything is stored. Returns the first item's error, if any.
+ * call before anything is stored: its result has its code, the others' say
+ * CANCELLED. Queues that a server refuses fail their own items alone. Returns
+ * the first item's error, if any.
  * Thread: any. */
 REEVE_EXTERN reeve_rc reeve_client_enqueue_many(reeve_enqueue_result *results,
                                                 reeve_client *client,

@@ -46,6 +46,7 @@ typedef struct reeve__enqueue_item {
     /* out */
     int32_t code;  /* 0, EXISTS */
     int32_t state; /* PENDING or SCHEDULED */
+    bool answered; /* these hold although the call as a whole has failed */
     bool existing; /* idempotency key known: out_id is the earlier task's */
     char out_id[REEVE_ID_BYTES_MAX + 1];
     int64_t out_due_at_ms;

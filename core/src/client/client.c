@@ -158,6 +158,14 @@ static pending_call *take_calls(reeve_client *client, size_t *out_count) {
     return head;
 }
 
+static bool is_answered(const pending_call *call) {
+    for (size_t i = 0; i < call->count; i++) {
+        if (!call->items[i].answered)
+            return false;
+    }
+    return true;
+}
+
 static void share_failure(pending_call *head, reeve_rc rc,
                           const reeve_error *error) {
     for (pending_call *call = head; call; call = call->next) {
@@ -194,6 +202,10 @@ static void store_calls(reeve_client *client, reeve__broker *broker,
     for (pending_call *call = head; call; call = call->next) {
         memcpy(call->items, all + at, call->count * sizeof *all);
         at += call->count;
+        if (rc && is_answered(call)) { /* what failed was another's */
+            call->rc = 0;
+            reeve__error_clear(&call->error);
+        }
     }
     reeve__free(env, all);
     if (!rc)
@@ -383,8 +395,9 @@ static void give_results(reeve_enqueue_result *results, const prepared *prep,
         const reeve__enqueue_item *item = &prep->items[i];
         reeve_enqueue_result *out = &results[i];
         memset(out, 0, sizeof *out);
-        out->code = rc ? rc : item->code;
-        if (rc) {
+        bool failed = rc && !item->answered;
+        out->code = failed ? rc : item->code;
+        if (failed) {
             memcpy(out->id, item->id.data, item->id.size);
             continue;
         }
@@ -415,13 +428,14 @@ static reeve_rc first_failure(const prepared *prep, size_t count,
     return 0;
 }
 
-/* Nothing was stored, because of one item. */
+/* Nothing was stored, because of one item: the others are cancelled. */
 static reeve_rc refuse_item(reeve_enqueue_result *results, size_t count,
                             size_t index, const reeve_error *why,
                             reeve_error *err) {
     if (results) {
         memset(results, 0, count * sizeof *results);
-        results[index].code = why->code;
+        for (size_t i = 0; i < count; i++)
+            results[i].code = i == index ? why->code : REEVE_E_CANCELLED;
     }
     if (count == 1)
         return reeve__fail(err, why->code, "%s", why->message);

@@ -212,10 +212,17 @@ static void set_own_id(reeve__enqueue_item *item) {
 static void set_pending(reeve__enqueue_item **items, size_t count) {
     for (size_t i = 0; i < count; i++) {
         items[i]->code = REEVE_OK;
+        items[i]->answered = true;
         items[i]->state = REEVE_STATE_PENDING;
         items[i]->existing = false;
         items[i]->out_due_at_ms = 0;
         set_own_id(items[i]);
+    }
+}
+
+static void set_unanswered(reeve__enqueue_item **items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        items[i]->answered = false;
     }
 }
 
@@ -241,18 +248,20 @@ static void read_plain(reeve__op_enqueue *op, reeve__engine *engine,
                        const reeve__enqueue_chunk *chunk,
                        const reeve__reply *reply) {
     reeve__enqueue_item **items = op->items + chunk->first;
+    if (reply->type != REEVE__REPLY_ARRAY) {
+        reeve__op_malformed(&op->op, engine, "enqueue");
+        return;
+    }
     set_pending(items, chunk->count);
     for (size_t i = 0; i < reply->count; i++) {
         int64_t index;
         if (!reeve__reply_int(&index, &reply->elements[i]) || index < 0 ||
             (size_t)index >= chunk->count) {
+            set_unanswered(items, chunk->count);
             reeve__op_malformed(&op->op, engine, "enqueue");
             return;
         }
         items[index]->code = REEVE_E_EXISTS;
-    }
-    if (reply->type != REEVE__REPLY_ARRAY) {
-        reeve__op_malformed(&op->op, engine, "enqueue");
     }
 }
 
@@ -268,6 +277,7 @@ static bool read_row(reeve__enqueue_item *item, const reeve__reply *row) {
     }
     bool later = state == REEVE_STATE_SCHEDULED;
     item->code = code == 1 ? REEVE_E_EXISTS : REEVE_OK;
+    item->answered = true;
     item->existing = code == 2;
     item->state = later ? REEVE_STATE_SCHEDULED : REEVE_STATE_PENDING;
     item->out_due_at_ms = later ? due_at_ms : 0;
@@ -293,6 +303,7 @@ static void read_any(reeve__op_enqueue *op, reeve__engine *engine,
     if (good) {
         reeve__engine_saw_time(engine, now_at_ms);
     } else {
+        set_unanswered(op->items + chunk->first, chunk->count);
         reeve__op_malformed(&op->op, engine, "enqueue_any");
     }
 }

@@ -476,7 +476,9 @@ reeve_rc reeve__job_finish(reeve_protocol *protocol, reeve__job *job,
     job->result.op = job->number;
     job->result.kind = job->kind;
     if (job->registers && job->directory.op.rc < 0) {
-        reeve__op_fail(op, &job->directory.op.err);
+        reeve__log(protocol->env, REEVE_LOG_WARN,
+                   "a queue has tasks but is not listed: %s",
+                   job->directory.op.err.message);
     }
     if (op->rc == REEVE_OK) {
         switch (job->kind) {

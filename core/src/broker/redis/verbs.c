@@ -33,10 +33,22 @@ static size_t register_all(reeve__redis *redis, reeve__call *calls,
     return count;
 }
 
-/* One flight; *taken items of it. */
+/* The tasks are stored, whatever became of the listing of their queue; it is
+ * tried again when what is known of the directory has grown old. */
+static void note_registered(reeve__redis *redis, const reeve__call *call) {
+    if (call->op.rc < 0) {
+        reeve__log(redis->base.env, REEVE_LOG_WARN,
+                   "queue %.*s has tasks but is not listed: %s",
+                   (int)call->queue.size, call->queue.data,
+                   call->op.err.message);
+    }
+    reeve__redis_registered(redis, call->queue);
+}
+
+/* One flight; *taken items of it. *refused: all were answered, some by no. */
 static reeve_rc enqueue_flight(reeve__redis *redis, reeve__enqueue_item **items,
                                size_t count, bool resent, int64_t by_ns,
-                               size_t *taken, reeve_error *err) {
+                               size_t *taken, bool *refused, reeve_error *err) {
     reeve__op_enqueue op;
     reeve__call calls[REEVE__ENQUEUE_CHUNKS_MAX];
     reeve_rc rc = reeve__link_connect(&redis->main, by_ns, -1, err);
@@ -49,16 +61,14 @@ static reeve_rc enqueue_flight(reeve__redis *redis, reeve__enqueue_item **items,
     rc = reeve__link_drive(&redis->main, &op.op, by_ns, -1, err);
     for (size_t i = 0; i < registered && rc == REEVE_OK; i++) {
         rc = reeve__link_drive(&redis->main, &calls[i].op, by_ns, -1, err);
-        if (rc == REEVE_OK && calls[i].op.rc == REEVE_OK) {
-            reeve__redis_registered(redis, calls[i].queue);
+        if (rc == REEVE_OK) {
+            note_registered(redis, &calls[i]);
         }
     }
     for (size_t i = 0; i < registered; i++) {
-        if (rc == REEVE_OK && op.op.rc == REEVE_OK) {
-            op.op.rc = reeve__op_result(&calls[i].op, &op.op.err);
-        }
         reeve__call_dispose(&calls[i]);
     }
+    *refused = rc == REEVE_OK && op.op.rc < 0;
     return rc < 0 ? rc : reeve__op_result(&op.op, err);
 }
 
@@ -66,12 +76,18 @@ static reeve_rc enqueue_sorted(reeve__redis *redis, reeve__enqueue_item **items,
                                size_t count, reeve_error *err) {
     int64_t by_ns = reeve__redis_by_ns(redis);
     bool resent = false;
+    reeve_rc first_rc = REEVE_OK;
+    reeve_error first_err;
     while (count > 0) {
         size_t taken = 0;
-        bool connected = redis->main.conn != NULL;
-        reeve_rc rc =
-            enqueue_flight(redis, items, count, resent, by_ns, &taken, err);
-        if (rc == REEVE_OK) {
+        bool connected = redis->main.conn != NULL, refused = false;
+        reeve_rc rc = enqueue_flight(redis, items, count, resent, by_ns, &taken,
+                                     &refused, err);
+        if (rc == REEVE_OK || refused) {
+            if (rc < 0 && first_rc == REEVE_OK) {
+                first_rc = rc;
+                first_err = *err;
+            }
             items += taken;
             count -= taken;
             resent = false;
@@ -81,7 +97,10 @@ static reeve_rc enqueue_sorted(reeve__redis *redis, reeve__enqueue_item **items,
             resent = true;
         }
     }
-    return REEVE_OK;
+    if (first_rc < 0) { /* it stops none of its neighbours */
+        *err = first_err;
+    }
+    return first_rc;
 }
 
 reeve_rc reeve__redis_enqueue(reeve__broker *broker, reeve__enqueue_item *items,
