@@ -270,6 +270,30 @@ static void resent_verdict_counts_once(void **state) {
     close_bench(&b);
 }
 
+/* Turns fail for longer than the lease, and the ticker is heard first. */
+static void own_verdicts_are_not_taken_over(void **state) {
+    (void)state;
+    bench b;
+    open_manual(&b, 5);
+    reeve_enqueue_args args = plain();
+    put(&b, &args, "a");
+    put(&b, &args, "b");
+    assert_int_equal(step(&b), 0);
+    reeve_delivery *running = take(&b, false);
+    finish(&b, take(&b, false));
+    fake_fail(&b.plan, FAKE_TURN, REEVE_E_NET, 1);
+    fake_fail(&b.plan, FAKE_EXTEND, REEVE_E_NET, 1);
+    advance(&b, 31000);
+    (void)step(&b);
+    assert_int_equal(stats_of(&b).reclaimed, 0);
+    finish(&b, running);
+    while (stats_of(&b).done < 2)
+        assert_int_equal(step(&b), 0);
+    assert_int_equal(stats_of(&b).claimed, 2);
+    assert_int_equal(stats_of(&b).lease_lost, 0);
+    close_bench(&b);
+}
+
 static void more_verdicts_than_one_turn_carries(void **state) {
     (void)state;
     enum {
@@ -757,6 +781,7 @@ int main(void) {
         cmocka_unit_test(unseen_claims_go_back_before_the_next),
         cmocka_unit_test(half_seen_claim_keeps_its_lease),
         cmocka_unit_test(resent_verdict_counts_once),
+        cmocka_unit_test(own_verdicts_are_not_taken_over),
         cmocka_unit_test(more_verdicts_than_one_turn_carries),
         cmocka_unit_test(broker_that_is_back_is_used_at_once),
         cmocka_unit_test(outage_is_met_once_a_round_not_once_a_queue),

@@ -82,6 +82,9 @@ typedef struct reeve__settle {
     bool done;          /* counts in done_total */
     bool failed;        /* counts in failed_total */
     bool last_of_token; /* no other task of this token is unsettled */
+    bool resent;        /* may have been stored already: no loss when the task
+                           is in to_state; for stores whose calls can fail and
+                           have changed something */
     /* out: 0, LEASE_LOST */
     int32_t code;
 } reeve__settle;

@@ -216,8 +216,8 @@ static reeve_rc reclaim_queues(size_t *out_count, reeve__broker *broker,
         reeve_bytes queue = reeve_bytes_of(names->data + at);
         size_t count = 0;
         do {
-            reeve_rc rc =
-                reeve__takeover(&count, broker, queue, worker, &archive, err);
+            reeve_rc rc = reeve__takeover(&count, broker, queue, worker,
+                                          &archive, NULL, NULL, err);
             if (rc)
                 return rc;
             *out_count += count;

@@ -79,6 +79,7 @@ static void group_settles(reeve_worker *worker) {
         const reeve_delivery *dlv = scratch->sending[i];
         size_t place = ends[dlv->queue_index]++;
         scratch->settles[place] = dlv->sealed.settle;
+        scratch->settles[place].resent = dlv->resent;
         scratch->places[i] = place;
     }
 }
@@ -107,11 +108,21 @@ static size_t build_turns(reeve_worker *worker, bool claims) {
     return turn_count;
 }
 
+/* A task that may move on by itself can have done so since its verdict was
+ * stored, so that a refusal of what is sent again says nothing. */
+static bool is_lost(const reeve_delivery *dlv, int32_t code) {
+    int32_t to_state = dlv->sealed.settle.to_state;
+    bool stays = to_state == REEVE_STATE_NONE ||
+                 to_state == REEVE_STATE_COMPLETED ||
+                 to_state == REEVE_STATE_ARCHIVED;
+    return code == REEVE_E_LEASE_LOST && (stays || !dlv->resent);
+}
+
 static void count_stored(reeve_worker *worker, const reeve_delivery *dlv,
                          int32_t code) {
     reeve_worker_stats *stats = &worker->stats;
     const reeve__settle *settle = &dlv->sealed.settle;
-    if (code == REEVE_E_LEASE_LOST && !dlv->resent) {
+    if (is_lost(dlv, code)) {
         stats->lease_lost++;
         reeve__log(worker->env, REEVE_LOG_WARN,
                    "LEASE_LOST: outcome of task %.*s under token %lld is "

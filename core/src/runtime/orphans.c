@@ -13,40 +13,13 @@
  * behind its doorbell nevertheless, when the doorbell's second is over. */
 #define LATE_MS 1500
 
-typedef struct leased {
-    reeve_bytes queue;
-    reeve_bytes id;
-    int64_t token;
-} leased;
-
-static bool is_of(const reeve_delivery *dlv, const leased *task) {
-    const char *queue = dlv->worker->queues[dlv->queue_index].name;
-    return dlv->token == task->token && reeve__bytes_equal(dlv->id, task->id) &&
-           reeve__bytes_is(task->queue, queue);
-}
-
-static bool is_known(void *ctx, reeve_bytes queue, reeve_bytes id,
-                     int64_t token) {
-    reeve_worker *worker = ctx;
-    leased task = { queue, id, token };
-    bool found = false;
-    reeve__lock(&worker->mutex);
-    const reeve_delivery *dlv;
-    for (dlv = worker->live_first; dlv && !found; dlv = dlv->live_next)
-        found = is_of(dlv, &task);
-    for (dlv = worker->outbox.first; dlv && !found; dlv = dlv->next)
-        found = is_of(dlv, &task);
-    reeve__worker_unlock(worker);
-    return found;
-}
-
 static reeve_rc return_from(reeve_worker *worker, reeve_bytes queue,
                             reeve_error *err) {
     size_t count = 0;
     do {
         reeve_rc rc = reeve__hand_back_orphans(
             &count, worker->fetch_broker, queue, reeve_bytes_of(worker->id),
-            is_known, worker, err);
+            reeve__worker_has, worker, err);
         if (rc)
             return rc;
         if (count)

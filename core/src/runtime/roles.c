@@ -116,9 +116,9 @@ int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
         size_t count = 0;
         reeve_error err = { 0 };
         reeve_bytes name = reeve_bytes_of(worker->queues[q].name);
-        reeve_rc rc =
-            reeve__takeover(&count, worker->tick_broker, name,
-                            (reeve_bytes){ 0 }, &worker->archive, &err);
+        reeve_rc rc = reeve__takeover(&count, worker->tick_broker, name,
+                                      (reeve_bytes){ 0 }, &worker->archive,
+                                      reeve__worker_has, worker, &err);
         if (rc)
             role_failed(worker, "reclaim", worker->queues[q].name, rc, &err);
         if (!count)

@@ -122,7 +122,7 @@ static reeve_rc run_batch(size_t *out_count, taken_batch *batch,
     int64_t next_at_ms = 0;
     reeve_rc rc = broker->ops->reclaim(
         broker, batch->queue, worker,
-        batch->is_known ? REEVE_BATCH_COUNT_MAX : REEVE__TAKEOVER_COUNT_MAX,
+        batch->archive ? REEVE__TAKEOVER_COUNT_MAX : REEVE_BATCH_COUNT_MAX,
         take_row, batch, &next_at_ms, err);
     if (!rc && batch->count) {
         reeve__turn turn = {
@@ -142,10 +142,13 @@ static reeve_rc run_batch(size_t *out_count, taken_batch *batch,
 reeve_rc reeve__takeover(size_t *out_count, reeve__broker *broker,
                          reeve_bytes queue, reeve_bytes worker,
                          const reeve__archive_bounds *archive,
+                         reeve__lease_known_fn is_known, void *ctx,
                          reeve_error *err) {
     taken_batch batch = { .broker = broker,
                           .queue = queue,
-                          .archive = archive };
+                          .archive = archive,
+                          .is_known = is_known,
+                          .known_ctx = ctx };
     return run_batch(out_count, &batch, worker, err);
 }
 

@@ -10,22 +10,25 @@
 /* Rows handled in one step, so that a step stays short. */
 #define REEVE__TAKEOVER_COUNT_MAX 500
 
+/* Which leases the caller itself holds: they are left alone. */
+typedef bool (*reeve__lease_known_fn)(void *ctx, reeve_bytes queue,
+                                      reeve_bytes id, int64_t token);
+
 /*
  * One step over one queue: with worker empty, tasks whose lease has lapsed; else
- * that worker's, lapsed or not. *out_count = tasks moved; call again until it
- * is 0.
+ * that worker's, lapsed or not. is_known may be NULL: none is. *out_count =
+ * tasks moved; call again until it is 0.
  */
 reeve_rc reeve__takeover(size_t *out_count, reeve__broker *broker,
                          reeve_bytes queue, reeve_bytes worker,
                          const reeve__archive_bounds *archive,
+                         reeve__lease_known_fn is_known, void *ctx,
                          reeve_error *err);
 
 /*
  * Hands back tasks leased to worker that it never saw (the reply of its claim
- * was lost): is_known says which it holds. No crash is counted.
+ * was lost): all but those that are known. No crash is counted.
  */
-typedef bool (*reeve__lease_known_fn)(void *ctx, reeve_bytes queue,
-                                      reeve_bytes id, int64_t token);
 reeve_rc reeve__hand_back_orphans(size_t *out_count, reeve__broker *broker,
                                   reeve_bytes queue, reeve_bytes worker,
                                   reeve__lease_known_fn is_known, void *ctx,

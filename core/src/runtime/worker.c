@@ -42,6 +42,29 @@ reeve_rc reeve__worker_check(const reeve_worker *worker, reeve_error *err) {
     return 0;
 }
 
+static bool is_of(const reeve_delivery *dlv, reeve_bytes queue, reeve_bytes id,
+                  int64_t token) {
+    return dlv->token == token && reeve__bytes_equal(dlv->id, id) &&
+           reeve__bytes_is(queue, dlv->worker->queues[dlv->queue_index].name);
+}
+
+bool reeve__worker_has(void *ctx, reeve_bytes queue, reeve_bytes id,
+                       int64_t token) {
+    reeve_worker *worker = ctx;
+    const reeve__fetch_scratch *scratch = &worker->scratch;
+    bool found = false;
+    reeve__lock(&worker->mutex);
+    const reeve_delivery *dlv;
+    for (dlv = worker->live_first; dlv && !found; dlv = dlv->live_next)
+        found = is_of(dlv, queue, id, token);
+    for (dlv = worker->outbox.first; dlv && !found; dlv = dlv->next)
+        found = is_of(dlv, queue, id, token);
+    for (size_t i = 0; i < scratch->sending_count && !found; i++)
+        found = is_of(scratch->sending[i], queue, id, token);
+    reeve__worker_unlock(worker);
+    return found;
+}
+
 void reeve__worker_unlock(reeve_worker *worker) {
     bool poller = worker->poller_due;
     bool fetcher = worker->fetcher_due;

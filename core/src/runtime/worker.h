@@ -234,6 +234,10 @@ int64_t reeve__worker_server_now(const reeve_worker *worker);
 void reeve__worker_note_time(reeve_worker *worker, reeve__broker *broker);
 reeve_rc reeve__worker_open_broker(reeve__broker **out, reeve_worker *worker,
                                    reeve_error *err);
+/* Whether it holds this lease: the task runs or waits here, or its verdict is on
+ * its way. A reeve__lease_known_fn; ctx is the worker. */
+bool reeve__worker_has(void *ctx, reeve_bytes queue, reeve_bytes id,
+                       int64_t token);
 /* Refuses NULL and a worker of another process. */
 reeve_rc reeve__worker_check(const reeve_worker *worker, reeve_error *err);
 /* A core thread ends. */

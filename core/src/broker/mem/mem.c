@@ -172,7 +172,10 @@ static reeve_rc settle_one(reeve__mem_store *store, reeve__mem_queue *queue,
         queue ? reeve__mem_task_find(queue, settle->id) : NULL;
     if (!task || task->state != REEVE_STATE_ACTIVE ||
         task->token != settle->token) {
-        settle->code = REEVE_E_LEASE_LOST;
+        int32_t state = task ? (int32_t)task->state : REEVE_STATE_NONE;
+        settle->code = settle->resent && state == settle->to_state
+                           ? REEVE_OK
+                           : REEVE_E_LEASE_LOST;
         return REEVE_OK;
     }
     if (settle->envelope.size > 0 &&

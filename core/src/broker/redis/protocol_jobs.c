@@ -131,7 +131,9 @@ static void send_directory(reeve_protocol *protocol, reeve__job *job) {
 
 /* The directory has them now. */
 static void note_directory(reeve_protocol *protocol, const reeve__job *job) {
-    for (size_t i = 0; job->registers && i < job->count; i++) {
+    for (size_t i = 0;
+         job->registers && job->directory.op.rc == REEVE_OK && i < job->count;
+         i++) {
         if (is_unknown(protocol, job, i)) {
             reeve__names_add(&protocol->known, job->order[i]->queue);
         }

@@ -30,7 +30,6 @@ typedef struct reeve__redis {
     reeve__buf known; /* queues in the directory: name '\0' name '\0' … */
     int64_t known_connects; /* of the connection that put them there */
     int64_t known_until_ns; /* then they are put there again */
-    bool unsure;            /* a turn was lost: its settles may have happened */
     bool workers_swept;
     int64_t workers_swept_by_ns;
 

@@ -134,15 +134,25 @@ reeve_rc reeve__redis_enqueue(reeve__broker *broker, reeve__enqueue_item *items,
 
 /* ---- turn ---------------------------------------------------------------- */
 
+static bool has_resent(const reeve__turn *turns, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < turns[i].settle_count; k++) {
+            if (turns[i].settles[k].resent) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static reeve_rc turn_once(reeve__redis *redis, reeve__turn *turns, size_t count,
-                          reeve_bytes worker, int64_t by_ns,
+                          reeve_bytes worker, bool resent, int64_t by_ns,
                           reeve__row_fn on_claim, void *ctx, reeve_error *err) {
     reeve__op_turn op;
     reeve_rc rc = reeve__op_turn_begin(&op, &redis->main.engine, turns, count,
-                                       worker, redis->unsure, err);
+                                       worker, resent, err);
     if (rc == REEVE_OK) {
         rc = reeve__link_drive(&redis->main, &op.op, by_ns, -1, err);
-        redis->unsure = rc < 0;
     }
     /* A queue that is damaged must not stop its neighbours. */
     if (rc == REEVE_OK) {
@@ -175,12 +185,15 @@ reeve_rc reeve__redis_turn(reeve__broker *broker, reeve__turn *turns,
         }
     }
     int64_t by_ns = reeve__redis_by_ns(redis);
+    bool resent = has_resent(turns, count);
     for (;;) {
         rc = reeve__link_connect(&redis->main, by_ns, -1, err);
         if (rc < 0) {
             return rc;
         }
-        rc = turn_once(redis, turns, count, worker, by_ns, on_claim, ctx, err);
+        rc = turn_once(redis, turns, count, worker, resent, by_ns, on_claim,
+                       ctx, err);
+        resent = true;
         broker->reconnects = reeve__route_reconnects(redis->main.route);
         if (rc == REEVE_OK || claims || redis->main.conn ||
             !reeve__is_retryable(rc)) {
