@@ -4,13 +4,13 @@
 --
 -- KEYS 1 tasks, 2 pending, 3 ranked, 4 active, 5 leases, 6 meta, 7 bell,
 --      8 scheduled, 9 retry, 10 dead
--- ARGV 1 worker, 2 claim at most (0 … 1000), 3 lease_ms, 4 flags (1 bodies in
---      the reply, 2 sent again), 5 number of ids to end (at most 1000); the
+-- ARGV 1 worker, 2 claim at most (0 … 1000), 3 lease_ms, 4 flags (1 bodies of up
+--      to 4 tasks in the reply, 2 sent again), 5 number of ids to end (at most 1000); the
 --      ids; then for each run of ids with one token: token, 8 × number of ids
 --      (0 = none) + flags (1 drop the lease: it was the token's last, 2 count
 --      as done, 4 count as failed)
 -- Returns server time, flags (1 work is left, 2 paused, 4 priorities follow,
---      8 lost ids follow), next due time (0 = none or not asked), token; with
+--      8 lost ids follow, 16 bodies follow), next due time (0 = none or not asked), token; with
 --      flag 8 number of lost ids and their indices (from 0); claimed ids; then
 --      their priorities; then their bodies.
 -- Moves: active → nothing, pending → active.
@@ -260,7 +260,9 @@ if lost then
 else
     out = { now, flags, due, token or 0 }
 end
-if n == 1 and not priorities and mode % 2 == 1 then
+local bodied = mode % 2 == 1 and n < 5 and n > 0
+if bodied then out[2] = out[2] + 16 end
+if n == 1 and not priorities and bodied then
     local top = #out
     out[top + 1] = ids[1]
     out[top + 2] = call('HGET', tasks, ids[1])
@@ -272,7 +274,7 @@ elseif n > 0 then
         top = top + n
         for i = 1, n do out[top + i] = priorities[i] end
     end
-    if mode % 2 == 1 then
+    if bodied then
         top = top + n
         local bodies = call('HMGET', tasks, unpack(ids))
         for i = 1, n do out[top + i] = bodies[i] end

@@ -128,7 +128,7 @@ static void turn_one(reeve_protocol *protocol) {
 }
 
 static const char turn_reply[] =
-    "*10\r\n:1763600000500\r\n:9\r\n:0\r\n:7\r\n:1\r\n:1\r\n"
+    "*10\r\n:1763600000500\r\n:25\r\n:0\r\n:7\r\n:1\r\n:1\r\n"
     "$2\r\nx1\r\n$2\r\nx2\r\n$4\r\nB\r\n1\r\n$-1\r\n";
 
 static void check_turn(const reeve_protocol_result *result) {
@@ -460,8 +460,9 @@ static void claim_body(reeve_protocol *protocol, bool inlined, size_t bytes,
                      0);
     snprintf(head, sizeof(head), "$5\r\n30000\r\n$1\r\n%d\r\n", inlined);
     assert_non_null(strstr(said(protocol), head));
-    add(&reply, inlined ? "*6\r\n" : "*5\r\n");
-    add(&reply, ":1763600000500\r\n:0\r\n:0\r\n:7\r\n$2\r\nx1\r\n");
+    add(&reply, inlined ? "*6\r\n:1763600000500\r\n:16\r\n"
+                        : "*5\r\n:1763600000500\r\n:0\r\n");
+    add(&reply, ":0\r\n:7\r\n$2\r\nx1\r\n");
     if (!inlined) {
         feed(protocol, reply.text);
         assert_null(next(protocol));
@@ -535,9 +536,9 @@ static void malformed_replies_are_told(void **state) {
         "*5\r\n:1\r\n:8\r\n:0\r\n:0\r\n:1\r\n",
         "*6\r\n:1\r\n:8\r\n:0\r\n:0\r\n:1\r\n:9\r\n",
         "*8\r\n:1\r\n:8\r\n:0\r\n:0\r\n:3\r\n:0\r\n:1\r\n:1\r\n",
-        "*5\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n",
-        "*6\r\n:1\r\n:0\r\n:0\r\n:1\r\n:9\r\n$1\r\nx\r\n",
-        ("*10\r\n:1\r\n:0\r\n:0\r\n:1\r\n$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n"
+        "*5\r\n:1\r\n:16\r\n:0\r\n:1\r\n$1\r\nx\r\n",
+        "*6\r\n:1\r\n:16\r\n:0\r\n:1\r\n:9\r\n$1\r\nx\r\n",
+        ("*10\r\n:1\r\n:16\r\n:0\r\n:1\r\n$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n"
          "$-1\r\n$-1\r\n$-1\r\n"),
     };
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {

@@ -95,8 +95,8 @@ describe("protocol", function()
     local protocol = assert(core.protocol { label = "host:1" })
     assert(protocol:turn("mail", {}, #bodies, 30000, "w1"))
     assert.matches("EVALSHA", protocol:output())
-    -- the time, flags (1: work is left), no next due time, the token
-    local reply = { "*", 4 + 2 * #bodies, "\r\n:", NOW, "\r\n:1\r\n:0\r\n:7\r\n" }
+    -- the time, flags (1: work is left, 16: bodies follow), no next due time, the token
+    local reply = { "*", 4 + 2 * #bodies, "\r\n:", NOW, "\r\n:17\r\n:0\r\n:7\r\n" }
     for i = 1, #bodies do reply[#reply + 1] = bulk("id" .. i) end
     for _, body in ipairs(bodies) do reply[#reply + 1] = body and bulk(body) or "$-1\r\n" end
     assert(protocol:feed(table.concat(reply)))

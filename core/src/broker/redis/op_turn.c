@@ -12,10 +12,11 @@
 #define SETTLE_CHUNK ((size_t)64)
 #define SETTLE_CHUNK_BYTES ((size_t)512 * 1024)
 #define END_CHUNK ((size_t)500)
-/* Up to so many tasks, if their bodies have so many bytes in all, the script
- * returns them itself: one round trip less against the way through Lua, which
- * costs the server over 1 ns a byte (docs/decisions/0102). */
-#define INLINE_MAX ((size_t)4)
+/* When no more tasks come than this, and their bodies should have so many bytes
+ * at most in all, the script returns them itself: one round trip less against
+ * the way through Lua, which costs the server over 1 ns a byte
+ * (docs/decisions/0102). */
+#define INLINE_MAX ((size_t)4) /* as in turn.lua */
 #define INLINE_BYTES ((size_t)32 * 1024)
 #define BODY_PARTS (REEVE__CLAIM_CHUNK / REEVE__BODIES_CHUNK)
 
@@ -25,6 +26,7 @@
 #define FLAG_PAUSED 2
 #define FLAG_PRIORITIES 4
 #define FLAG_LOST 8
+#define FLAG_BODIES 16
 #define HEAD_FIELDS ((size_t)4)
 
 struct reeve__turn_part {
@@ -35,7 +37,7 @@ struct reeve__turn_part {
     size_t drop_first; /* turn.lua: moved settles that may end a token */
     size_t drop_count;
     size_t claim;
-    bool inlined;  /* bodies come with the claim */
+    bool inlined;  /* bodies come with the claim; asked for, then answered */
     bool last;     /* the queue's last claim: reports what is left */
     size_t ids_at; /* in reply, after a claim */
     size_t claimed;
@@ -241,6 +243,7 @@ static bool read_turn(reeve__op_turn *op, reeve__engine *engine, size_t index) {
         !count_lost(&lost, &lost_at, reply, part->count)) {
         return false;
     }
+    part->inlined = (head[1] & FLAG_BODIES) != 0;
     size_t columns = 1;
     columns += (head[1] & FLAG_PRIORITIES) != 0;
     columns += part->inlined;
@@ -385,8 +388,8 @@ static bool plan_turns(reeve__op_turn *op, const reeve__engine *engine,
         if (moved == 0 && ends == 0) {
             part->claim =
                 claim < REEVE__CLAIM_CHUNK ? claim : REEVE__CLAIM_CHUNK;
-            part->inlined = part->claim <= INLINE_MAX &&
-                            part->claim * engine->body_bytes <= INLINE_BYTES;
+            size_t few = part->claim < INLINE_MAX ? part->claim : INLINE_MAX;
+            part->inlined = few * engine->body_bytes <= INLINE_BYTES;
             claim -= part->claim;
             part->last = claim == 0;
         }
