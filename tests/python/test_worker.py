@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -71,6 +72,22 @@ def test_both_kinds_with_results(app: App, calls: Counted) -> None:
     assert shipped.result() is None
     assert sorted(str(n) for n in names) == ["reeve-1", "reeve-worker"]
     assert worker.stats()["done"] == 2
+
+
+def test_the_dead_letter_is_bounded(app: App, settled: None) -> None:
+    @app.task
+    def fail(n: int) -> None:
+        raise Fatal(f"number {n}")
+
+    with app.worker(archive="1h", archive_count=2, settle_delay=0) as worker:
+        jobs = [fail.enqueue(n) for n in range(5)]
+        wait_for(lambda: worker.stats()["archived"] == 5)
+    kept = [job.id for job in jobs if job.state == "archived"]
+    assert len(kept) == 2
+    assert app.inspect.queue("default").archived == 2
+    info = app.job(kept[0]).info()
+    assert info.expires_at is not None
+    assert info.expires_at - info.history[-1].at < timedelta(hours=1, minutes=1)
 
 
 def test_without_retention_a_job_is_gone_when_done(app: App, calls: Counted) -> None:

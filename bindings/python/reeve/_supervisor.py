@@ -261,5 +261,5 @@ def child_command(target: str, options: Mapping[str, Any], worker_id: str) -> li
     command = [sys.executable, "-m", "reeve", "worker", target, "--worker-id", worker_id]
     for name, value in options.items():
         if value is not None:
-            command += [f"--{name}", str(value)]
+            command += [f"--{name.replace('_', '-')}", str(value)]
     return command

@@ -55,6 +55,10 @@ class WorkerOptions(TypedDict, total=False):
     lease: Duration | None  #: default 30 s
     grace: Duration | None  #: a stop waits this long for handlers; default 25 s
     ageing: Duration | None  #: strict: a passed-over queue is served once in this; default 1 s
+    archive: Duration | None  #: dead letters are kept so long; default 90 days
+    archive_count: int | None  #: and at most so many a queue; default 100 000
+    settle_delay: Duration | None  #: outcomes wait so long for others; 0: none; default 5 ms
+    settle_count: int | None  #: or until they are so many, 1 … 1024; default 64
     id: str | None  #: unique among live workers; default: a new UUID
 
 
@@ -81,10 +85,27 @@ def check_worker_options(options: Mapping[str, Any]) -> None:
     if not 1 <= concurrency <= 10_000:
         raise InvalidError(f"concurrency is {concurrency}; it must be 1 to 10000")
     _check_prefetch(options.get("prefetch", "auto"))
+    for name, most in (("archive_count", 2**31 - 1), ("settle_count", 1024)):
+        _check_count(options.get(name), name, most)
     if options.get("order", "weighted") not in ("weighted", "strict"):
         raise InvalidError(f"order is {options['order']!r}; one of 'weighted', 'strict'")
     if options.get("id") is not None:
         check_name(options["id"], "worker id")
+
+
+def _check_count(value: object, name: str, most: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if not 1 <= value <= most:
+        raise InvalidError(f"{name} is {value}; it must be 1 to {most}")
+
+
+def _settle_delay_ms(value: Duration | None) -> int:
+    if value is None:
+        return 0
+    return to_ms(value, "settle_delay") or _core.NEVER
 
 
 def _check_prefetch(value: object) -> None:
@@ -146,6 +167,10 @@ def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> 
         lease_ms=span("lease"),
         ageing_ms=span("ageing"),
         grace_ms=span("grace"),
+        archive_ms=span("archive"),
+        archive_count=options.get("archive_count") or 0,
+        settle_delay_ms=_settle_delay_ms(options.get("settle_delay")),
+        settle_count=options.get("settle_count") or 0,
         manual=manual,
     )
 

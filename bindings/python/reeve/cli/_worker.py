@@ -149,6 +149,20 @@ def parse_prefetch(text: str) -> int | str:
     help="A stop waits this long for running jobs.",
 )
 @click.option(
+    "--ageing",
+    metavar="SPAN",
+    help="Strict order: a queue that is passed over is served once in this; default 1s.",
+)
+@click.option("--archive", metavar="SPAN", help="Dead letters are kept so long; default 90d.")
+@click.option(
+    "--archive-count", type=int, metavar="N", help="And so many a queue at most; default 100000."
+)
+@click.option(
+    "--settle-delay",
+    metavar="SPAN",
+    help="Outcomes wait so long for others to be stored with; 0: not at all; default 5ms.",
+)
+@click.option(
     "--url", metavar="URL", envvar="REEVE_WORKER_URL", help="Broker, instead of the app's."
 )
 @click.option("--prefix", metavar="NAME", help="Prefix of every key in Redis.")
@@ -164,6 +178,10 @@ def worker(
     order: str,
     lease: str | None,
     grace: str,
+    ageing: str | None,
+    archive: str | None,
+    archive_count: int | None,
+    settle_delay: str | None,
     url: str | None,
     log_level: str,
     supervise: bool,
@@ -180,6 +198,8 @@ def worker(
         loaded.rebase(url or loaded.url, prefix=prefix)
     options: dict[str, Any] = {"concurrency": concurrency, "queues": queues, "order": order}
     options |= {"lease": lease, "grace": grace, "prefetch": parse_prefetch(prefetch)}
+    options |= {"ageing": ageing, "archive": archive, "archive_count": archive_count}
+    options |= {"settle_delay": settle_delay}
     grace_s = to_ms(grace, "grace") / 1000
     if worker_id is None and (processes > 1 or supervise):
         if loaded.url.startswith("mem:"):
