@@ -84,7 +84,7 @@ static const char sansio_script[] =
     "local body = '{\"v\":1,\"type\":\"t\",\"headers\":{\"a\":\"b\"}}\\n{}'\n"
     "local bulk = '$' .. #body .. '\\r\\n' .. body .. '\\r\\n'\n"
     "local claim = "
-    "'*6\\r\\n:1763600000500\\r\\n:1\\r\\n:0\\r\\n:7\\r\\n'\n"
+    "'*6\\r\\n:1763600000500\\r\\n:17\\r\\n:0\\r\\n:7\\r\\n'\n"
     "  .. '$1\\r\\nx\\r\\n' .. bulk\n"
     "assert(protocol:turn('q', {}, 1, 30000, 'w'))\n"
     "assert(protocol:output())\n"
