@@ -171,6 +171,39 @@ static void wrong_use_is_refused(void **state) {
                      REEVE_E_INVALID);
 }
 
+static reeve_rc try_outcome(const reeve_outcome *outcome) {
+    reeve_job *job = job_of(fixed);
+    reeve_protocol_settle out = REEVE_PROTOCOL_SETTLE_INIT;
+    reeve_job_end end = REEVE_JOB_END_INIT;
+    end.outcome = outcome;
+    reeve_rc rc = reeve_job_settle(&out, job, &end, NULL);
+    reeve_job_free(job);
+    return rc;
+}
+
+static void an_outcome_has_bounds(void **state) {
+    (void)state;
+    reeve_outcome outcome = REEVE_OUTCOME_INIT;
+    outcome.kind = REEVE_OUTCOME_SNOOZE;
+    outcome.delay_ms = REEVE_SPAN_MS_MAX;
+    assert_int_equal(try_outcome(&outcome), 0);
+    outcome.delay_ms++;
+    assert_int_equal(try_outcome(&outcome), REEVE_E_INVALID);
+    outcome.delay_ms = -1;
+    assert_int_equal(try_outcome(&outcome), REEVE_E_INVALID);
+    outcome = (reeve_outcome)REEVE_OUTCOME_INIT;
+    outcome.result.data = ""; /* its end is not looked at */
+    outcome.result.size = REEVE_PAYLOAD_BYTES_MAX;
+    assert_int_equal(try_outcome(&outcome), 0);
+    outcome.result.size++;
+    assert_int_equal(try_outcome(&outcome), REEVE_E_TOO_BIG);
+    outcome.result = (reeve_bytes){ NULL, 1 };
+    assert_int_equal(try_outcome(&outcome), REEVE_E_USAGE);
+    outcome.result.size = 0;
+    outcome.error_message = (reeve_bytes){ NULL, 1 };
+    assert_int_equal(try_outcome(&outcome), REEVE_E_USAGE);
+}
+
 static void picks_by_weight_and_leaves_dry_queues(void **state) {
     (void)state;
     reeve_env *env = NULL;
@@ -208,6 +241,7 @@ int main(void) {
         cmocka_unit_test(counts_crashes),
         cmocka_unit_test(what_may_not_start_settles),
         cmocka_unit_test(wrong_use_is_refused),
+        cmocka_unit_test(an_outcome_has_bounds),
         cmocka_unit_test(picks_by_weight_and_leaves_dry_queues),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

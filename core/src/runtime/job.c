@@ -173,17 +173,11 @@ reeve_rc reeve_job_settle(reeve_protocol_settle *out, reeve_job *job,
     reeve_rc rc = reeve__struct_load(&ours, sizeof ours, sizeof ours, end,
                                      "reeve_job_end", err);
     if (!rc && ours.outcome) {
-        rc = reeve__struct_load(&outcome, sizeof outcome, sizeof outcome,
-                                ours.outcome, "reeve_outcome", err);
+        rc = reeve__outcome_load(&outcome, ours.outcome, err);
         ours.outcome = &outcome;
     }
     if (rc)
         return rc;
-    if (ours.outcome && (outcome.kind < REEVE_OUTCOME_DONE ||
-                         outcome.kind > REEVE_OUTCOME_REQUEUE))
-        return reeve__fail(
-            err, REEVE_E_INVALID, "outcome kind is %d, not %d to %d",
-            (int)outcome.kind, REEVE_OUTCOME_DONE, REEVE_OUTCOME_REQUEUE);
     reeve__buf_clear(&job->rewritten);
     reeve__settle settle = { .id = job->id,
                              .token = job->token,

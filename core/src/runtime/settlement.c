@@ -7,6 +7,46 @@
 
 #include "policy/settle.h"
 
+static reeve_rc check_bytes(const reeve_outcome *outcome, reeve_error *err) {
+    const struct {
+        const char *what;
+        reeve_bytes bytes;
+    } rows[] = {
+        { "result", outcome->result },
+        { "error_type", outcome->error_type },
+        { "error_message", outcome->error_message },
+        { "error_trace", outcome->error_trace },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].bytes.size && !rows[i].bytes.data)
+            return reeve__fail(err, REEVE_E_USAGE,
+                               "outcome %s is null but has %zu bytes",
+                               rows[i].what, rows[i].bytes.size);
+    }
+    return 0;
+}
+
+reeve_rc reeve__outcome_load(reeve_outcome *out, const reeve_outcome *given,
+                             reeve_error *err) {
+    reeve_rc rc = reeve__struct_load(out, sizeof *out, sizeof *out, given,
+                                     "reeve_outcome", err);
+    if (rc)
+        return rc;
+    if (out->kind < REEVE_OUTCOME_DONE || out->kind > REEVE_OUTCOME_REQUEUE)
+        return reeve__fail(err, REEVE_E_INVALID,
+                           "outcome kind %d is outside %d..%d", (int)out->kind,
+                           REEVE_OUTCOME_DONE, REEVE_OUTCOME_REQUEUE);
+    if (out->delay_ms < 0 || out->delay_ms > REEVE_SPAN_MS_MAX)
+        return reeve__fail(
+            err, REEVE_E_INVALID, "outcome delay_ms %lld is outside 0..%lld",
+            (long long)out->delay_ms, (long long)REEVE_SPAN_MS_MAX);
+    if (out->result.size > REEVE_PAYLOAD_BYTES_MAX)
+        return reeve__fail(err, REEVE_E_TOO_BIG,
+                           "result of %zu bytes exceeds %zu", out->result.size,
+                           REEVE_PAYLOAD_BYTES_MAX);
+    return check_bytes(out, err);
+}
+
 /* Only a retry has a random delay; drawing is a call of the system. */
 static uint64_t chance(const reeve__settlement_input *in) {
     bool draws = in->outcome && in->outcome->kind == REEVE_OUTCOME_RETRY;

@@ -10,6 +10,11 @@
 #include "broker/broker.h"
 #include "task/envelope.h"
 
+/* Loads what a handler made of its task. Errors: USAGE; INVALID, an unknown
+ * kind or a delay out of bounds; TOO_BIG, the result. */
+reeve_rc reeve__outcome_load(reeve_outcome *out, const reeve_outcome *given,
+                             reeve_error *err);
+
 /* Bounds of the dead letter, given to every archive move. */
 typedef struct reeve__archive_bounds {
     int64_t keep_ms;

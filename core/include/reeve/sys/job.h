@@ -59,8 +59,8 @@ REEVE_EXTERN bool reeve_job_may_start(const reeve_job *job, int64_t now_at_ms);
 
 /* Fills out (set out->size first) but for last, which is the caller's. Views
  * borrow from job and outcome. A job that may not start settles as its state
- * says, unless it is handed back. Errors: USAGE, INVALID (unknown outcome),
- * NOMEM. */
+ * says, unless it is handed back. Errors: USAGE, INVALID (unknown outcome, delay
+ * out of bounds), TOO_BIG (result), NOMEM; then settle it with a FATAL one. */
 REEVE_EXTERN reeve_rc reeve_job_settle(reeve_protocol_settle *out,
                                        reeve_job *job, const reeve_job_end *end,
                                        reeve_error *err);
