@@ -298,6 +298,47 @@ def test_stolen_lease(tmp_path: Path, redis: RedisServer, app: App) -> None:
         assert redis.command("HLEN", "ended") == "0"
 
 
+# --- one queue is damaged ------------------------------------------------------
+
+
+def damage(redis: RedisServer, queue: str, *keys: str) -> None:
+    """Its keys are of a type that every script refuses."""
+    for key in keys:
+        redis.command("SET", f"reeve:{{{queue}}}:{key}", "damaged")
+
+
+def test_a_damaged_queue_stops_no_role(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """What is due is moved, swept and taken over in the next queue; the worker shows itself."""
+    damage(redis, "a", "scheduled", "leases", "completed")
+    with nginx_of(tmp_path, redis.url, lease=0.5, queues="{ 'a', 'b' }") as nginx:
+        held = send(app, "tallies", {"s": 0.3}, queue="b")
+        until(lambda: redis.command("HLEN", "started") == "1")
+        subprocess.run(["kill", "-KILL", str(nginx.workers()[0])], check=True)
+        assert finished(app, held, "b").crashes == 1
+        until(app.workers)
+        start = time.monotonic()
+        brief = send(app, "fine", {"n": 1}, queue="b", delay=0.1, retention=0.1)
+        until(lambda: app.job(brief, "b").find() is None)
+        assert time.monotonic() - start < 15
+        log = nginx.log()
+        for role in ("promote", "reclaim", "sweep"):  # of two processes
+            assert 0 < log.count(f"{role} of queue a is refused: ") <= 2
+
+
+def test_a_damaged_queue_costs_no_lease(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Leases of every length are extended in the other queue."""
+    with nginx_of(tmp_path, redis.url, queues="{ 'a', 'b' }") as nginx:
+        for active, lease in enumerate([0.55, 0.5, 0.6, 0.7, 0.8, 0.9], 1):
+            send(app, "sleeps", {"s": 60}, queue="b" if active > 1 else "a", lease=lease)
+            until(lambda n=active: json.loads(nginx.get("/status")[1])["active"] == n)
+        damage(redis, "a", "leases")
+        time.sleep(2)  # longer than the longest
+        now_ms = int(time.time() * 1000)
+        assert redis.command("ZCOUNT", "reeve:{b}:leases", "-inf", str(now_ms)) == "0"
+        assert json.loads(nginx.get("/status")[1])["active"] == 6
+        assert nginx.log().count("extend of queue a is refused: ") == 1
+
+
 # --- the server goes away ------------------------------------------------------
 
 

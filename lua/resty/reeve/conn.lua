@@ -10,6 +10,9 @@ local now, update_time = ngx.now, ngx.update_time
 local setmetatable, pcall, tostring = setmetatable, pcall, tostring
 
 local READ_BYTES = 65536
+-- After an error with one of these a new connection is wanted: it says who we
+-- are again and looks what the server is.
+local USELESS = { auth = true, unsafe = true, ["no-memory"] = true }
 
 local _M = {}
 local mt = { __index = _M }
@@ -167,12 +170,17 @@ function _M:finish()
     return results
 end
 
+-- Whether an error with this code concerns what was asked alone.
+function _M.is_refusal(code)
+    return not USELESS[code]
+end
+
 -- Finishes one operation: its result; nil, message, code when it was not
 -- submitted, failed as a whole, or the connection broke. The fourth value is
 -- true when the connection is still good.
 function _M:call(op, message, code)
     if not op then
-        return nil, message, code, true
+        return nil, message, code, _M.is_refusal(code)
     end
     local results
     results, message, code = self:finish()
@@ -181,7 +189,7 @@ function _M:call(op, message, code)
     end
     local result = results[op]
     if result.code then
-        return nil, result.message, result.code, true
+        return nil, result.message, result.code, _M.is_refusal(result.code)
     end
     return result
 end
@@ -213,7 +221,8 @@ local function read_reply(self, depth)
     if kind == "+" or kind == ":" then
         return rest
     elseif kind == "-" then
-        return nil, "redis at " .. self.config.label .. ": " .. rest, "server"
+        return nil, "redis at " .. self.config.label .. ": " .. rest, "server",
+            true
     elseif kind == "$" and count == -1 then
         return false
     elseif kind == "$" and count then
@@ -239,12 +248,13 @@ local function read_reply(self, depth)
     return list
 end
 
--- The next reply: text, false for none, or a list; nil, message, code.
+-- The next reply: text, false for none, or a list; nil, message, code, and true
+-- when the connection is still good.
 function _M:reply()
     return read_reply(self, 0)
 end
 
--- One command and its reply; nothing else may be under way.
+-- One command and its reply, as above; nothing else may be under way.
 function _M:command(...)
     local good, err, code = self:say(...)
     if not good then

@@ -9,6 +9,8 @@ local core = config_of.core
 local exiting = ngx.worker.exiting
 local floor = math.floor
 
+local TELL_EVERY = 30 -- seconds, of one trouble that does not end
+
 local _M = {}
 local mt = { __index = _M }
 
@@ -48,6 +50,7 @@ function _M.new(config, options)
         bell_wake = semaphore.new(0),
         ready_wake = semaphore.new(0),
         woken = {},
+        tell_at = {}, -- trouble → ngx.now() from which on it is logged again
         role_at = {}, -- role of the ticker → ngx.now() of its next run
         promote_at = {}, -- queue index → ngx.now() of the next promote
     }
@@ -70,6 +73,16 @@ end
 function _M:wait(name, seconds)
     self[name]:wait(seconds > 0.001 and seconds or 0.001)
     self.woken[name] = false
+end
+
+-- Logs what the server refused, once in a while.
+function _M:tell(what, err, code)
+    local now = ngx.now()
+    if now >= (self.tell_at[what] or 0) then
+        self.tell_at[what] = now + TELL_EVERY
+        ngx.log(ngx.WARN, "reeve: worker ", self.id, ": ", what,
+            " is refused: ", err, " (", code, "), trying again")
+    end
 end
 
 -- The weights of the queues from now on. What is under way was planned by the

@@ -28,17 +28,42 @@ local function host_name()
     return name or "?"
 end
 
+-- ---- refusals ------------------------------------------------------------------
+
+-- Whether a step failed by the server's word on it, which is logged, and the
+-- others go on. Else the connection is of no use.
+local function is_refused(state, what, err, code, good)
+    if good then
+        state:tell(what, err, code)
+    end
+    return good
+end
+
+-- Does a step of a role for each queue, whose name it gets; nil, message, code
+-- when the connection broke.
+local function each_queue(state, role, step)
+    for queue, name in ipairs(state.names) do
+        local done, err, code, good = step(name, queue)
+        if not done and not is_refused(state, role .. " of queue " .. name, err,
+            code, good) then
+            return nil, err, code
+        end
+    end
+    return true
+end
+
 -- ---- leases ------------------------------------------------------------------
 
--- Due entries by the lease that they want: lease_ms → list.
+-- Due entries of each queue and of each lease that they want, as lists.
 local function due_leases(state, now)
     local due, nearest = {}, math.huge
     for entry in pairs(state.live) do
         if entry.extend_at <= now then
-            local list = due[entry.lease_ms]
+            local key = entry.queue .. " " .. entry.lease_ms
+            local list = due[key]
             if not list then
                 list = {}
-                due[entry.lease_ms] = list
+                due[key] = list
             end
             list[#list + 1] = entry
         elseif entry.extend_at < nearest then
@@ -57,27 +82,41 @@ local function lose(state, entry)
     state:wake("main_wake")
 end
 
-local function extend(state, conn, now)
-    local due, nearest = due_leases(state, now)
-    for lease_ms, entries in pairs(due) do
-        local jobs = {}
-        for i = 1, #entries do
-            jobs[i] = entries[i].job
-        end
-        local result, err, code = conn:call(conn.protocol:extend(jobs, lease_ms))
-        if not result then
+-- Extends leases of one queue and length; returns when to do it again.
+local function extend_some(state, conn, entries, now)
+    local lease_ms, jobs = entries[1].lease_ms, {}
+    for i = 1, #entries do
+        jobs[i] = entries[i].job
+    end
+    local result, err, code, good = conn:call(
+        conn.protocol:extend(jobs, lease_ms))
+    local after = core.lease_spans(lease_ms) / 1000
+    if not result then
+        local what = "extend of queue " .. state.names[entries[1].queue]
+        if not is_refused(state, what, err, code, good) then
             return nil, err, code
         end
-        local again_at = now + core.lease_spans(lease_ms) / 1000
-        for i = 1, #entries do
-            entries[i].extend_at = again_at
+        after = math.min(lease_ms / 10000, FAIL_PAUSE)
+    end
+    for i = 1, #entries do
+        entries[i].extend_at = now + after
+    end
+    for _, index in ipairs(result and result.lost or {}) do
+        if state.live[entries[index]] then
+            lose(state, entries[index])
         end
-        for _, index in ipairs(result.lost or {}) do
-            if state.live[entries[index]] then
-                lose(state, entries[index])
-            end
+    end
+    return now + after
+end
+
+local function extend(state, conn, now)
+    local due, nearest = due_leases(state, now)
+    for _, entries in pairs(due) do
+        local at, err, code = extend_some(state, conn, entries, now)
+        if not at then
+            return nil, err, code
         end
-        nearest = math.min(nearest, again_at)
+        nearest = math.min(nearest, at)
     end
     return nearest
 end
@@ -85,10 +124,11 @@ end
 -- ---- queues ------------------------------------------------------------------
 
 local function promote_one(state, conn, queue, now)
-    local result, err, code = conn:call(
+    local result, err, code, good = conn:call(
         conn.protocol:promote(state.names[queue], PROMOTE_MAX))
     if not result then
-        return nil, err, code
+        state.promote_at[queue] = good and now + FAIL_PAUSE or 0
+        return nil, err, code, good
     end
     state:note_time(conn.protocol)
     local at = now + PROMOTE_EVERY
@@ -105,28 +145,23 @@ local function promote_one(state, conn, queue, now)
 end
 
 local function promote(state, conn, now)
-    local nearest = math.huge
-    for queue = 1, #state.names do
-        if state.promote_at[queue] <= now then
-            -- a hint that comes meanwhile is not lost
-            state.promote_at[queue] = math.huge
-            local good, err, code = promote_one(state, conn, queue, now)
-            if not good then
-                state.promote_at[queue] = 0
-                return nil, err, code
-            end
+    local good, err, code = each_queue(state, "promote", function(_, queue)
+        if state.promote_at[queue] > now then
+            return true
         end
-        nearest = math.min(nearest, state.promote_at[queue])
-    end
-    return nearest
+        -- a hint that comes meanwhile is not lost
+        state.promote_at[queue] = math.huge
+        return promote_one(state, conn, queue, now)
+    end)
+    return good and math.min(unpack(state.promote_at)), err, code
 end
 
 -- Tasks of one queue whose workers died: each counts a crash.
 local function reclaim_one(state, conn, name)
-    local result, err, code = conn:call(
+    local result, err, code, good = conn:call(
         conn.protocol:reclaim(name, "", RECLAIM_MAX))
     if not result then
-        return nil, err, code
+        return nil, err, code, good
     end
     local jobs = result.jobs
     if #jobs == 0 then
@@ -139,10 +174,10 @@ local function reclaim_one(state, conn, name)
             archive_count = state.options.archive_count,
         })
     end
-    result, err, code = conn:call(conn.protocol:turn(name, jobs, 0,
+    result, err, code, good = conn:call(conn.protocol:turn(name, jobs, 0,
         state.lease_ms, state.id))
     if not result then
-        return nil, err, code
+        return nil, err, code, good
     end
     log(WARN, "reeve: worker ", state.id, " took over ",
         #jobs - #(result.lost or {}), " tasks in queue ", name,
@@ -153,37 +188,33 @@ local function reclaim_one(state, conn, name)
 end
 
 local function reclaim(state, conn, now)
-    for _, name in ipairs(state.names) do
-        local good, err, code = reclaim_one(state, conn, name)
-        if not good then
-            return nil, err, code
-        end
-    end
-    return now + state.reclaim_ms / 1000
+    local good, err, code = each_queue(state, "reclaim", function(name)
+        return reclaim_one(state, conn, name)
+    end)
+    return good and now + state.reclaim_ms / 1000, err, code
 end
 
 local function sweep(state, conn, now)
     local again = SWEEP_EVERY
-    for _, name in ipairs(state.names) do
-        local result, err, code = conn:call(conn.protocol:sweep(name, SWEEP_MAX))
-        if not result then
-            return nil, err, code
-        end
-        if result.moved >= SWEEP_MAX then
+    local good, err, code = each_queue(state, "sweep", function(name)
+        local result, why, which, answered = conn:call(
+            conn.protocol:sweep(name, SWEEP_MAX))
+        if result and result.moved >= SWEEP_MAX then
             again = FAIL_PAUSE / 10
         end
-    end
-    return now + again
+        return result, why, which, answered
+    end)
+    return good and now + again, err, code
 end
 
 -- ---- what all workers share ---------------------------------------------------
 
 -- Weights that an operator has set; a queue without one has the worker's own.
 local function read_weights(state, conn, now)
-    local reply, err, code = conn:command("HGETALL",
+    local reply, err, code, good = conn:command("HGETALL",
         state.config.given.prefix .. ":weights")
     if not reply then
-        return nil, err, code
+        return nil, err, code, good
     end
     local weights = {}
     for i = 1, #state.names do
@@ -205,18 +236,18 @@ end
 -- the third of them when it was.
 local function sweep_beats(state, conn, now)
     local key = state.config.given.prefix .. ":workers"
-    local reply, err, code = conn:command("HGETALL", key)
+    local reply, err, code, good = conn:command("HGETALL", key)
     if not reply then
-        return nil, err, code
+        return nil, err, code, good
     end
     local oldest = state:server_ms() - DEAD_AFTER_MS
     for i = 1, #reply, 2 do
         local beat_at = tonumber(reply[i + 1]:match("^%d+\n%d+\n(%d+)\n"))
         if not beat_at or beat_at <= oldest then
-            local good
-            good, err, code = conn:command("HDEL", key, reply[i])
-            if not good then
-                return nil, err, code
+            local gone
+            gone, err, code, good = conn:command("HDEL", key, reply[i])
+            if not gone then
+                return nil, err, code, good
             end
         end
     end
@@ -246,9 +277,10 @@ end
 
 local function beat(state, conn, now)
     state.started_at_ms = state.started_at_ms or state:server_ms()
-    local result, err, code = conn:call(conn.protocol:beat(info_of(state), false))
+    local result, err, code, good = conn:call(
+        conn.protocol:beat(info_of(state), false))
     if not result then
-        return nil, err, code
+        return nil, err, code, good
     end
     return now + BEAT_EVERY
 end
@@ -281,9 +313,12 @@ local function round(state, conn)
         local wanted = name == "extend" or not state:must_close()
         if wanted and is_due(state, name, now) then
             conn:set_by(now + state.config.timeout_ms / 1000)
-            local at, err, code = run(state, conn, now)
+            local at, err, code, good = run(state, conn, now)
             if not at then
-                return nil, name .. ": " .. err, code
+                if not is_refused(state, name, err, code, good) then
+                    return nil, name .. ": " .. err, code
+                end
+                at = now + BEAT_EVERY
             end
             state.role_at[name] = at
         end
