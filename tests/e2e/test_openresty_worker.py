@@ -339,6 +339,41 @@ def test_a_damaged_queue_costs_no_lease(tmp_path: Path, redis: RedisServer, app:
         assert nginx.log().count("extend of queue a is refused: ") == 1
 
 
+@pytest.mark.parametrize("order", ["weighted", "strict"])
+def test_a_damaged_queue_slows_no_other(
+    tmp_path: Path, redis: RedisServer, app: App, order: str
+) -> None:
+    damage(redis, "a", "leases")
+    queues = "{ 'a', 'b' }"
+    with nginx_of(tmp_path, redis.url, concurrency=1, queues=queues, order=f"'{order}'") as nginx:
+        send(app, "fine", {"n": 0}, queue="a")
+        nginx.wait_log("a turn of queue a is refused: ")
+        start = time.monotonic()
+        for number in range(200):
+            send(app, "fine", {"n": number}, queue="b")
+        until(lambda: redis.command("ZCARD", "reeve:{b}:completed") == "200")
+        assert time.monotonic() - start < 10
+        assert nginx.log().count("a turn of queue a is refused: ") == 1
+
+
+def test_a_verdict_waits_for_its_queue(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """What a damaged queue refuses is stored once it is mended; leaving does not wait for that."""
+    damage(redis, "a", "completed")
+    with nginx_of(tmp_path, redis.url, queues="{ 'a', 'b' }") as nginx:
+        held = send(app, "tallies", queue="a")
+        nginx.wait_log("a turn of queue a is refused: ")
+        assert finished(app, send(app, "fine", {"n": 1}, queue="b"), "b").state == "completed"
+        assert json.loads(nginx.get("/status")[1])["unstored"] == 1
+        redis.command("DEL", "reeve:{a}:completed")
+        info = finished(app, held, "a")
+        assert (info.state, info.crashes) == ("completed", 0)
+        assert redis.command("HLEN", "ended") == "1"
+        damage(redis, "a", "completed")
+        send(app, "tallies", queue="a")
+        until(lambda: json.loads(nginx.get("/status")[1])["unstored"] == 1)
+        assert nginx.stop(signal.SIGQUIT) < 10
+
+
 # --- the server goes away ------------------------------------------------------
 
 

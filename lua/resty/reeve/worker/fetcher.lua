@@ -108,13 +108,16 @@ local function jobs_of(entries)
     return jobs
 end
 
--- Submits the turns that verdicts and quotas ask for: a list of parts.
+-- Submits the turns that verdicts and quotas ask for, but for queues that are
+-- held off: a list of parts.
 local function submit(state, protocol, quotas)
     local parts = {}
     for queue = 1, #state.names do
-        local quota = quotas[queue] or 0
-        local entries = state:take_outbox(queue)
-        if quota > 0 or #entries > 0 then
+        local quota = quotas[queue]
+        local wanted = not state:is_held_off(queue)
+            and (quota > 0 or #state.outbox[queue] > 0)
+        if wanted then
+            local entries = state:take_outbox(queue)
             local op, err = protocol:turn(state.names[queue], jobs_of(entries),
                 quota, state.lease_ms, state.id)
             if op then
@@ -133,13 +136,14 @@ local function submit(state, protocol, quotas)
     return parts
 end
 
--- A ring that we cannot use goes to another worker. Who leaves does not know
--- whose it was.
+-- A ring that we cannot use goes to another worker, unless its queue is held
+-- off: it would come back. Who leaves does not know whose it was.
 local function pass_ring_on(state, protocol, quotas)
     local rung = state.rung
     state.rung = nil
     for queue = 1, rung and #state.names or 0 do
-        if quotas[queue] == 0 and (queue == rung or state.closing) then
+        local is_ours = queue == rung and not state:is_held_off(queue)
+        if quotas[queue] == 0 and (is_ours or state.closing) then
             protocol:ring(state.names[queue])
         end
     end
@@ -166,8 +170,31 @@ local function put_all_back(state, parts)
         if #part.entries > 0 then
             state:put_back(part.queue, part.entries)
         end
-        state.orphans_due = state.orphans_due or part.claims
+        if part.claims then
+            state.orphans_due[part.queue] = true
+        end
     end
+end
+
+-- Books what each part came to. One queue's refusal is its own; nil, message,
+-- code when it asks for a new connection.
+local function book_parts(state, parts, results, taken)
+    local err, code
+    for i = 1, #parts do
+        local part = parts[i]
+        local result = results[part.op]
+        if not result.code then
+            state.refusals[part.queue] = 0
+            book_part(state, part, result, taken)
+        else
+            put_all_back(state, { part })
+            state:hold_off(part.queue, result.message, result.code)
+            if not conn_of.is_refusal(result.code) then
+                err, code = result.message, result.code
+            end
+        end
+    end
+    return not err, err, code
 end
 
 -- One round trip; false when it failed. picker: whose plan the quotas are.
@@ -179,37 +206,26 @@ local function turn(state, quotas, picker)
     end
     pass_ring_on(state, conn.protocol, quotas)
     local parts = submit(state, conn.protocol, quotas)
-    if conn:is_clean() then
-        return true
-    end
-    local results
-    results, err, code = conn:finish()
-    if not results then
-        drop_connection(state)
-        put_all_back(state, parts)
-        hold_off(state, err, code)
-        return false
-    end
-    state:note_time(conn.protocol)
-    local taken, failed = {}, nil
-    for i = 1, #parts do
-        local part = parts[i]
-        local result = results[part.op]
-        if result.code then
-            failed = result
-            put_all_back(state, { part })
+    local taken = {}
+    if not conn:is_clean() then
+        local results, good
+        results, err, code = conn:finish()
+        if results then
+            state:note_time(conn.protocol)
+            good, err, code = book_parts(state, parts, results, taken)
         else
-            book_part(state, part, result, taken)
+            put_all_back(state, parts)
         end
-    end
-    if failed then
-        hold_off(state, failed.message, failed.code)
-        return false
+        if not good then
+            drop_connection(state)
+            hold_off(state, err, code)
+            return false
+        end
+        state.failures = 0
     end
     if picker then
         picker:book(taken)
     end
-    state.failures = 0
     return true
 end
 
@@ -232,6 +248,33 @@ local function known_keys(state)
     return known
 end
 
+-- Hands back what is leased to us in one queue and not known; true, or nil,
+-- message, code when the connection is of no use.
+local function return_from(state, conn, queue, known)
+    local name = state.names[queue]
+    local result, err, code, good = conn:call(
+        conn.protocol:reclaim(name, state.id, ORPHANS_MAX))
+    local unknown = {}
+    for _, job in ipairs(result and result.jobs or {}) do
+        if not known[key_of(job)] then
+            job:settle("requeue", state.id, {})
+            unknown[#unknown + 1] = job
+        end
+    end
+    if #unknown > 0 then
+        log(INFO, "reeve: worker ", state.id, " hands back ", #unknown,
+            " tasks whose claim it never saw")
+        result, err, code, good = conn:call(conn.protocol:turn(name, unknown, 0,
+            state.lease_ms, state.id))
+    end
+    if result then
+        state.orphans_due[queue] = nil
+    elseif good then
+        state:hold_off(queue, err, code)
+    end
+    return result and true or good, err, code
+end
+
 -- After a lost answer, tasks may be leased to us that we do not know of.
 local function return_orphans(state)
     local conn, err, code = connection(state)
@@ -239,31 +282,17 @@ local function return_orphans(state)
         return hold_off(state, err, code)
     end
     local known = known_keys(state)
-    for queue = 1, #state.names do
-        local name = state.names[queue]
-        local result
-        result, err, code = conn:call(conn.protocol:reclaim(name, state.id,
-            ORPHANS_MAX))
-        local unknown = {}
-        for _, job in ipairs(result and result.jobs or {}) do
-            if not known[key_of(job)] then
-                job:settle("requeue", state.id, {})
-                unknown[#unknown + 1] = job
+    for queue in pairs(state.orphans_due) do
+        if not state:is_held_off(queue) then
+            local good
+            good, err, code = return_from(state, conn, queue, known)
+            if not good then
+                drop_connection(state)
+                return hold_off(state, err, code)
             end
-        end
-        if result and #unknown > 0 then
-            log(INFO, "reeve: worker ", state.id, " hands back ", #unknown,
-                " tasks whose claim it never saw")
-            result, err, code = conn:call(conn.protocol:turn(name, unknown, 0,
-                state.lease_ms, state.id))
-        end
-        if not result then
-            drop_connection(state)
-            return hold_off(state, err, code)
+            state.failures = 0
         end
     end
-    state.orphans_due = false
-    state.failures = 0
 end
 
 -- ---- handlers that run too long -----------------------------------------------
@@ -327,6 +356,20 @@ local function begin_to_close(state)
     state:hand_back()
 end
 
+-- Whether something waits for the server that it may still take.
+local function has_hope(state)
+    if (state.failures or 0) >= CLOSING_FAILURES then
+        return false
+    end
+    for queue = 1, #state.names do
+        local waits = #state.outbox[queue] > 0 or state.orphans_due[queue]
+        if waits and state.refusals[queue] < CLOSING_FAILURES then
+            return true
+        end
+    end
+    return state.live_count > 0 or state.rung
+end
+
 -- Whether all is done that can be done before leaving.
 local function is_done(state)
     if not state.grace_by then
@@ -335,9 +378,22 @@ local function is_done(state)
     if ngx.now() >= state.grace_by and state.live_count > 0 then
         requeue_running(state)
     end
-    local hopeless = (state.failures or 0) >= CLOSING_FAILURES
-    return hopeless or (state.live_count == 0 and state.outbox_count == 0
-        and not state.rung and not state.orphans_due)
+    return not has_hope(state)
+end
+
+-- Whether a verdict may be stored now; else seconds until a queue that is held
+-- off may be asked again.
+local function look_at_queues(state)
+    local now, nearest = ngx.now(), SLOW_POLL
+    for queue = 1, #state.names do
+        local left = state.ask_at[queue] - now
+        if left > 0 then
+            nearest = math.min(nearest, left)
+        elseif #state.outbox[queue] > 0 then
+            return true, 0
+        end
+    end
+    return false, nearest
 end
 
 -- One step; returns false when the loop is over.
@@ -352,7 +408,7 @@ local function step(state, quotas)
     if is_done(state) then
         return false
     end
-    if state.orphans_due then
+    if next(state.orphans_due) then
         return_orphans(state)
     end
     local slots, picker = state:free_slots(), state.picker
@@ -365,7 +421,8 @@ local function step(state, quotas)
             quotas[i] = 0
         end
     end
-    if sum > 0 or state.outbox_count > 0 or state.rung then
+    local may_store, again_after = look_at_queues(state)
+    if sum > 0 or may_store or state.rung then
         turn(state, quotas, sum > 0 and picker)
         return true
     end
@@ -373,7 +430,7 @@ local function step(state, quotas)
     if state.idle then
         state:wake("bell_wake")
     end
-    state:wait("main_wake", math.min(nearest, SLOW_POLL))
+    state:wait("main_wake", math.min(nearest, again_after))
     state.idle = false
     return true
 end

@@ -6,6 +6,7 @@ local semaphore = require "ngx.semaphore"
 local config_of = require "resty.reeve.config"
 
 local core = config_of.core
+local reconnect_ms = core.reconnect_ms
 local exiting = ngx.worker.exiting
 local floor = math.floor
 
@@ -37,6 +38,9 @@ function _M.new(config, options)
         live_count = 0,
         outbox = {}, -- queue index → entries with a verdict
         outbox_count = 0,
+        orphans_due = {}, -- queue index → true: unseen claims there may be
+        refusals = {}, -- queue index → its refused turns in a row
+        ask_at = {}, -- queue index → ngx.now() from which on it has turns
         offset_ms = 0, -- server's clock less ours
         rung = nil, -- index of a queue whose ring we hold
         closing = false,
@@ -57,6 +61,7 @@ function _M.new(config, options)
     for i = 1, #names do
         self.index_of[names[i]] = i
         self.outbox[i] = {}
+        self.refusals[i], self.ask_at[i] = 0, 0
         self.promote_at[i] = 0
     end
     return setmetatable(self, mt)
@@ -83,6 +88,17 @@ function _M:tell(what, err, code)
         ngx.log(ngx.WARN, "reeve: worker ", self.id, ": ", what,
             " is refused: ", err, " (", code, "), trying again")
     end
+end
+
+-- The server refused a turn of this queue: it has none for a while.
+function _M:hold_off(queue, err, code)
+    self.refusals[queue] = self.refusals[queue] + 1
+    self.ask_at[queue] = ngx.now() + reconnect_ms(self.refusals[queue]) / 1000
+    self:tell("a turn of queue " .. self.names[queue], err, code)
+end
+
+function _M:is_held_off(queue)
+    return self.ask_at[queue] > ngx.now()
 end
 
 -- The weights of the queues from now on. What is under way was planned by the
