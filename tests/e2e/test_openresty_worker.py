@@ -88,6 +88,17 @@ location /wear { content_by_lua_block {
     state:wake("main_wake")
     ngx.say(state.id)
 } }
+location /refuse { content_by_lua_block {
+    local methods = getmetatable(require("reeve.core").protocol {}).__index
+    local turn, left, code = methods.turn, 3, ngx.var.arg_code
+    methods.turn = function(self, queue, jobs, ...)
+        if #jobs > 0 and left > 0 then
+            left = left - 1
+            return nil, "as a test wants it", code
+        end
+        return turn(self, queue, jobs, ...)
+    end
+} }
 location /plain { return 200 "plain"; }
 """
 
@@ -372,6 +383,20 @@ def test_a_verdict_waits_for_its_queue(tmp_path: Path, redis: RedisServer, app: 
         send(app, "tallies", queue="a")
         until(lambda: json.loads(nginx.get("/status")[1])["unstored"] == 1)
         assert nginx.stop(signal.SIGQUIT) < 10
+
+
+@pytest.mark.parametrize("code", ["invalid", "no-memory"])
+def test_a_turn_that_is_not_taken(tmp_path: Path, redis: RedisServer, app: App, code: str) -> None:
+    """Verdicts that the protocol object refuses are offered again."""
+    with nginx_of(tmp_path, redis.url, lease=30, queues="{ 'a', 'b' }") as nginx:
+        nginx.get(f"/refuse?code={code}")
+        start = time.monotonic()
+        ids = [send(app, "tallies", queue=queue) for queue in ("a", "b")]
+        infos = [finished(app, id, queue) for id, queue in zip(ids, "ab", strict=True)]
+        assert [(info.state, info.crashes) for info in infos] == [("completed", 0)] * 2
+        assert time.monotonic() - start < 20
+        assert redis.command("HLEN", "ended") == "2"
+        assert "as a test wants it" in nginx.log()
 
 
 # --- the server goes away ------------------------------------------------------

@@ -109,7 +109,8 @@ local function jobs_of(entries)
 end
 
 -- Submits the turns that verdicts and quotas ask for, but for queues that are
--- held off: a list of parts.
+-- held off: a list of parts; then message and code when it ended before its time
+-- and a new connection is wanted.
 local function submit(state, protocol, quotas)
     local parts = {}
     for queue = 1, #state.names do
@@ -118,7 +119,7 @@ local function submit(state, protocol, quotas)
             and (quota > 0 or #state.outbox[queue] > 0)
         if wanted then
             local entries = state:take_outbox(queue)
-            local op, err = protocol:turn(state.names[queue], jobs_of(entries),
+            local op, err, code = protocol:turn(state.names[queue], jobs_of(entries),
                 quota, state.lease_ms, state.id)
             if op then
                 parts[#parts + 1] = {
@@ -128,8 +129,11 @@ local function submit(state, protocol, quotas)
                     claims = quota > 0,
                 }
             else
-                log(ngx.ERR, "reeve: a turn was refused, the leases of ",
-                    #entries, " tasks will bring them back: ", err)
+                state:put_back(queue, entries)
+                state:hold_off(queue, err, code)
+                if not conn_of.is_refusal(code) then
+                    return parts, err, code
+                end
             end
         end
     end
@@ -194,7 +198,30 @@ local function book_parts(state, parts, results, taken)
             end
         end
     end
-    return not err, err, code
+    if err then
+        return nil, err, code
+    end
+    state.failures = 0
+    return true
+end
+
+-- Sends turns and books what they bring, also in taken; nil, message, code when
+-- the connection is of no use.
+local function exchange(state, conn, quotas, taken)
+    local parts, err, code = submit(state, conn.protocol, quotas)
+    if not err and conn:is_clean() then
+        return true -- for all are held off
+    end
+    local results
+    if not err then
+        results, err, code = conn:finish()
+    end
+    if not results then
+        put_all_back(state, parts)
+        return nil, err, code
+    end
+    state:note_time(conn.protocol)
+    return book_parts(state, parts, results, taken)
 end
 
 -- One round trip; false when it failed. picker: whose plan the quotas are.
@@ -205,23 +232,13 @@ local function turn(state, quotas, picker)
         return false
     end
     pass_ring_on(state, conn.protocol, quotas)
-    local parts = submit(state, conn.protocol, quotas)
     local taken = {}
-    if not conn:is_clean() then
-        local results, good
-        results, err, code = conn:finish()
-        if results then
-            state:note_time(conn.protocol)
-            good, err, code = book_parts(state, parts, results, taken)
-        else
-            put_all_back(state, parts)
-        end
-        if not good then
-            drop_connection(state)
-            hold_off(state, err, code)
-            return false
-        end
-        state.failures = 0
+    local good
+    good, err, code = exchange(state, conn, quotas, taken)
+    if not good then
+        drop_connection(state)
+        hold_off(state, err, code)
+        return false
     end
     if picker then
         picker:book(taken)
