@@ -88,6 +88,22 @@ location /wear { content_by_lua_block {
     state:wake("main_wake")
     ngx.say(state.id)
 } }
+location /break { content_by_lua_block {
+    local name, state = debug.getupvalue(require("resty.reeve.worker").status, 1)
+    assert(name == "current")
+    local methods = getmetatable(state).__index
+    if ngx.var.arg_at == "plan" then -- before a turn with verdicts
+        state.free_slots = function(self)
+            return self.outbox_count > 0 and error("as a test wants it") or methods.free_slots(self)
+        end
+    else -- within it
+        state.take_outbox = function(self, queue)
+            local list = methods.take_outbox(self, queue)
+            self.take_outbox = #list == 0 and self.take_outbox or nil
+            return #list > 0 and error("as a test wants it") or list
+        end
+    end
+} }
 location /refuse { content_by_lua_block {
     local methods = getmetatable(require("reeve.core").protocol {}).__index
     local turn, left, code = methods.turn, 3, ngx.var.arg_code
@@ -580,6 +596,44 @@ def test_quiet_outlives_a_worn_timer(tmp_path: Path, redis: RedisServer, app: Ap
         until(lambda: listens(redis))
         app.inspect.quiet(quiet=False)
         assert finished(app, send(app, "fine", {"n": 1})).state == "completed"
+
+
+@pytest.mark.parametrize("at", ["plan", "turn"])
+def test_verdicts_outlive_a_failed_run(
+    tmp_path: Path, redis: RedisServer, app: App, at: str
+) -> None:
+    """An error in the worker loses neither what has ended nor what still runs."""
+    with nginx_of(tmp_path, redis.url, lease=30) as nginx:
+        until(lambda: listens(redis))
+        ids = [send(app, "tallies", {"s": s}) for s in (0.5, 2.5)]
+        until(lambda: redis.command("HLEN", "started") == "2")
+        nginx.get(f"/break?at={at}")
+        start = time.monotonic()
+        infos = [finished(app, id) for id in ids]
+        assert [(info.state, info.crashes) for info in infos] == [("completed", 0)] * 2
+        assert time.monotonic() - start < 20
+        assert redis.command("HLEN", "ended") == "2"
+        assert nginx.log().count("worker failed and starts again") == 1
+        assert redis.command("CLIENT", "LIST", "TYPE", "pubsub").count("sub=2") == 1
+
+
+def test_verdicts_outlive_a_worn_timer(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Also when the server is away then."""
+    with nginx_of(tmp_path, redis.url, lease=30) as nginx:
+
+        def status() -> dict[str, Any]:
+            return json.loads(nginx.get("/status")[1]) or {}
+
+        id = send(app, "sleeps", {"s": 1})
+        until(lambda: status().get("active") == 1)
+        redis.command("SAVE")
+        redis.kill()
+        until(lambda: status().get("unstored") == 1)
+        worn = nginx.get("/wear")[1].strip()
+        until(lambda: status().get("id", worn) != worn)
+        redis.start()
+        info = finished(app, id)
+        assert (info.state, info.crashes) == ("completed", 0)
 
 
 def test_central_weights(tmp_path: Path, redis: RedisServer, app: App) -> None:

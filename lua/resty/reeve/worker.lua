@@ -165,7 +165,14 @@ local function leave_control(state, thread)
     end
 end
 
+local previous -- the state of a timer before: it may have verdicts to store
+
 local function run(state)
+    local old = previous
+    previous = state
+    if old then
+        state:inherit(old)
+    end
     local bell_thread = spawn(bell.main, state)
     local control_thread = spawn(control.main, state)
     local tick_thread = spawn(ticker.main, state)
@@ -209,7 +216,10 @@ local function main(premature, options)
     is_quiet = state.quiet
     if not good then
         log(ERR, "reeve: worker failed and starts again: ", err)
-        state.closed = true
+        state.closing, state.closed = true, true
+        if state.stop_listening then
+            state.stop_listening()
+        end
     end
     if not exiting() then
         begin(good and 0 or RESTART_AFTER, options)

@@ -189,6 +189,7 @@ local function book_parts(state, parts, results, taken)
         local result = results[part.op]
         if not result.code then
             state.refusals[part.queue] = 0
+            state.under_way[part.queue] = nil
             book_part(state, part, result, taken)
         else
             put_all_back(state, { part })

@@ -38,6 +38,8 @@ function _M.new(config, options)
         live_count = 0,
         outbox = {}, -- queue index → entries with a verdict
         outbox_count = 0,
+        under_way = {}, -- queue index → entries that were taken from there
+        heir = nil, -- the state that stores instead, when the run has failed
         orphans_due = {}, -- queue index → true: unseen claims there may be
         refusals = {}, -- queue index → its refused turns in a row
         ask_at = {}, -- queue index → ngx.now() from which on it has turns
@@ -195,19 +197,25 @@ function _M:settle(entry, kind, fields)
     elseif kind == "done" then
         self.done = self.done + 1
     end
-    local list = self.outbox[entry.queue]
+    local keeper = self
+    while keeper.heir do
+        keeper = keeper.heir
+    end
+    local list = keeper.outbox[entry.queue]
     list[#list + 1] = entry
-    self.outbox_count = self.outbox_count + 1
-    self:wake("main_wake")
+    keeper.outbox_count = keeper.outbox_count + 1
+    keeper:wake("main_wake")
     return state
 end
 
--- All verdicts of a queue that wait, which then wait no longer.
+-- All verdicts of a queue that wait, which then are under way until they are
+-- put back or stored.
 function _M:take_outbox(queue)
     local list = self.outbox[queue]
     if #list > 0 then
         self.outbox[queue] = {}
         self.outbox_count = self.outbox_count - #list
+        self.under_way[queue] = list
     end
     return list
 end
@@ -217,12 +225,26 @@ function _M:put_back(queue, entries)
     for i = 1, #entries do
         entries[i].resent = true
     end
+    self.under_way[queue] = nil
     local later = self.outbox[queue]
     self.outbox_count = self.outbox_count + #entries
     for i = 1, #later do
         entries[#entries + 1] = later[i]
     end
     self.outbox[queue] = entries
+end
+
+-- Takes over from a state of the same queues whose run has ended what it has not
+-- stored, and what its handlers come to later.
+function _M:inherit(old)
+    old:hand_back()
+    for queue = 1, #self.names do
+        if old.under_way[queue] then
+            old:put_back(queue, old.under_way[queue])
+        end
+        self:put_back(queue, old:take_outbox(queue))
+    end
+    old.heir = self
 end
 
 -- What was not started goes back to the front of its queue.
