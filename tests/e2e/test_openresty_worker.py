@@ -383,6 +383,25 @@ def test_a_damaged_queue_slows_no_other(
         assert nginx.log().count("a turn of queue a is refused: ") == 1
 
 
+def test_a_damaged_bell_makes_no_haste(tmp_path: Path, redis: RedisServer, app: App) -> None:
+    """Its worker looks into the queues now and then, and does not connect all the time."""
+
+    def connections() -> int:
+        return int(redis.info("stats")["total_connections_received"])
+
+    with nginx_of(tmp_path, redis.url, concurrency=1, queues="{ 'a', 'b' }") as nginx:
+        for _ in range(3):
+            send(app, "sleeps", {"s": 0.3}, queue="a")
+        until(lambda: json.loads(nginx.get("/status")[1])["active"] == 1)
+        damage(redis, "a", "bell")
+        nginx.wait_log("the doorbell is refused: ")
+        before = connections()
+        time.sleep(2)
+        assert connections() - before < 50
+        assert finished(app, send(app, "fine", {"n": 1}, queue="b"), "b").state == "completed"
+        assert nginx.log().count("the doorbell is refused: ") == 1
+
+
 def test_a_verdict_waits_for_its_queue(tmp_path: Path, redis: RedisServer, app: App) -> None:
     """What a damaged queue refuses is stored once it is mended; leaving does not wait for that."""
     damage(redis, "a", "completed")

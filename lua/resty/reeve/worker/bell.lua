@@ -19,7 +19,10 @@ local function wait(state, conn)
         conn.protocol:wait(state.names, WAIT_MS))
     state.bell_out = false
     if not result then
-        return nil, err, code, good
+        if good then
+            state:tell("the doorbell", err, code)
+        end
+        return nil
     end
     if result.rung then
         state.rung = result.rung
@@ -53,6 +56,8 @@ function _M.main(state)
         else
             state.bell_conn:close()
             state.bell_conn = nil
+            failures = failures + 1
+            ngx.sleep(reconnect_ms(failures) / 1000)
         end
     end
 end
