@@ -84,7 +84,8 @@ installlua: setup ## install the Lua modules and reeve-lua below PREFIX
 
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS
 	@tools/setup.sh fuzz
-	$(call build,build-fuzz,-DCMAKE_BUILD_TYPE=Debug \
+	$(call build,build-fuzz,-DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g" \
 		-DCMAKE_C_COMPILER=clang -DREEVE_TESTS=OFF -DREEVE_FUZZ=ON \
 		-DREEVE_SANITIZE=address,undefined)
 	@python3 tests/run.py --suite fuzz --build build-fuzz \
