@@ -274,6 +274,33 @@ def test_a_cancelled_aenqueue_disturbs_no_other(mem_app: App) -> None:
     asyncio.run(use())
 
 
+def test_an_aenqueue_outlives_the_cancelling_of_all_tasks(app: App) -> None:
+    _, double = make_tasks(app)
+
+    async def use() -> None:
+        call = asyncio.ensure_future(double.aenqueue(1))
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), call}:
+            task.cancel()
+        assert (await asyncio.wait_for(call, 20)).state == "pending"
+
+    asyncio.run(use())
+
+
+def test_closing_an_app_leaves_no_aenqueue_behind(app: App) -> None:
+    _, double = make_tasks(app)
+
+    async def use() -> None:
+        calls = [asyncio.ensure_future(double.aenqueue(n)) for n in range(20)]
+        await asyncio.sleep(0)
+        app.close()
+        jobs = await asyncio.gather(*calls)
+        assert len({job.id for job in jobs}) == 20
+
+    asyncio.run(use())
+    assert app.inspect.queue("async").pending == 20
+
+
 def test_a_payload_may_be_large_but_not_huge(app: App) -> None:
     join, double = make_tasks(app)
     assert len(join.enqueue(1, "x" * 1_000_000).info().args["b"]) == 1_000_000

@@ -317,6 +317,18 @@ def test_a_thread_that_ignores_its_timeout_is_replaced(
         assert sum(name in ("reeve-1", "reeve-2") for name in names) <= 2
 
 
+def test_a_handler_that_cancels_its_own_task_fails(app: App, settled: None) -> None:
+    @app.task(retry=0)
+    async def give_up() -> None:
+        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await asyncio.sleep(1)
+
+    with app.worker():
+        job = give_up.enqueue()
+        until_state(job, "archived")
+    assert "CancelledError" in (job.info().error or "")
+
+
 def test_a_handler_that_cancels_itself_fails(app: App, settled: None) -> None:
     @app.task(retry=0)
     async def handler() -> None:
@@ -413,7 +425,8 @@ def test_quiet(app: App, calls: Counted) -> None:
         calls.wait(1)
         worker.quiet()
         job = handler.enqueue(2)
-        assert job.state == "pending"
+        until_state(job, "pending")  # at once, or handed back unstarted
+        assert calls.values == [1]
         worker.quiet(False)
         calls.wait(2)
 

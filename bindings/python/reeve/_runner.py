@@ -36,8 +36,8 @@ def run_sync(task: AnyTask, run: PayloadRun) -> Outcome:
 
 
 async def run_async(task: AnyTask, run: PayloadRun) -> Outcome:
-    """Awaits an ``async def`` handler. Raises CancelledError only when cancelled from outside;
-    a handler's own SystemExit and the like is its failure."""
+    """Awaits an ``async def`` handler. Raises CancelledError only when the worker has told it to
+    end; when a handler cancels itself or another one, that is a failure, as is its SystemExit."""
     try:
         args, kwargs = task.arguments.decode(run.payload)
         if task.arguments.wants_context:
@@ -49,8 +49,7 @@ async def run_async(task: AnyTask, run: PayloadRun) -> Outcome:
             value = await task.fn(*args, **kwargs)
         return DONE_NULL if value is None else result_bytes(task, value)
     except asyncio.CancelledError as error:
-        current = asyncio.current_task()
-        if run.cancel_reason != 0 or (current is not None and current.cancelling()):
+        if run.cancel_reason != 0:
             raise
         return failure(error, task.retry)
     except BaseException as error:

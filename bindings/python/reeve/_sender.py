@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reeve import _core
@@ -13,6 +14,8 @@ from reeve._errors import BY_SLUG, Error
 
 if TYPE_CHECKING:
     _Outcome = asyncio.Future[tuple[str, bool]]
+    _Call = tuple[_core.Template, bytes, _Outcome]
+    _Row = tuple[int, str, int, int, int]
 
 _BATCH_COUNT = 4096
 
@@ -23,12 +26,18 @@ def error_of(code: int, id: str) -> Error:
 
 
 class Sender:
-    """Belongs to one event loop, and must not refer to it: the app drops it with its loop."""
+    """Belongs to one event loop, and must not refer to it: the app drops it with its loop.
+
+    It is driven by callbacks: a task of its own would be among all_tasks(), and a program that
+    cancels those would leave callers waiting for ever.
+    """
 
     def __init__(self, client: Callable[[], _core.Client]) -> None:
         self._client = client
-        self._waiting: list[tuple[_core.Template, bytes, _Outcome]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[_Call] = []
+        self._alone: list[_Call] = []  # the calls of a batch that was refused
+        self._busy = False
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reeve-send")
 
     def send(self, template: _core.Template, payload: bytes) -> _Outcome:
@@ -36,47 +45,55 @@ class Sender:
         loop = asyncio.get_running_loop()
         outcome: _Outcome = loop.create_future()
         self._waiting.append((template, payload, outcome))
-        if self._task is None:
-            self._task = loop.create_task(self._drain())
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._next)
         return outcome
 
     def close(self) -> None:
-        """Ends the thread once it is idle."""
-        self._thread.shutdown(wait=False)
+        """Ends the thread once all that waits has been sent."""
+        self._closed = True
+        if not self._busy:
+            self._thread.shutdown(wait=False)
 
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._waiting[:_BATCH_COUNT]
-                del self._waiting[:_BATCH_COUNT]
-                await self._send(batch)
-        finally:
-            self._task = None
-
-    async def _send(self, batch: list[tuple[_core.Template, bytes, _Outcome]]) -> None:
+    def _next(self) -> None:
+        if self._alone:
+            batch = [self._alone.pop()]
+        else:
+            batch = self._waiting[:_BATCH_COUNT]
+            del self._waiting[:_BATCH_COUNT]
+        if not batch:
+            self._busy = False
+            if self._closed:
+                self._thread.shutdown(wait=False)
+            return
         items = [(template, payload) for template, payload, _ in batch]
-        try:
-            loop = asyncio.get_running_loop()
-            rows = await loop.run_in_executor(self._thread, self._store, items)
-        except Exception as error:
-            if len(batch) > 1 and not getattr(error, "transient", False):
-                # none was stored; one that is refused must not take the others with it
-                for one in batch:
-                    await self._send([one])
-                return
+        stored = asyncio.get_running_loop().run_in_executor(self._thread, self._store, items)
+        stored.add_done_callback(partial(self._stored, batch))
+
+    def _stored(self, batch: list[_Call], stored: asyncio.Future[list[_Row]]) -> None:
+        error = asyncio.CancelledError() if stored.cancelled() else stored.exception()
+        if error is None:
+            for (_, _, outcome), row in zip(batch, stored.result(), strict=True):
+                _answer(outcome, row)
+        elif len(batch) > 1 and not getattr(error, "transient", False):
+            # none was stored; one that is refused must not take the others with it
+            self._alone = batch[::-1]
+        else:
             for _, _, outcome in batch:
                 if not outcome.done():
                     outcome.set_exception(error)
-            return
-        for (_, _, outcome), (code, id, _, _, existing) in zip(batch, rows, strict=True):
-            if outcome.done():
-                continue
-            if code < 0:
-                outcome.set_exception(error_of(code, id))
-            else:
-                outcome.set_result((id, bool(existing)))
+        self._next()
 
-    def _store(
-        self, items: list[tuple[_core.Template, bytes]]
-    ) -> list[tuple[int, str, int, int, int]]:
+    def _store(self, items: list[tuple[_core.Template, bytes]]) -> list[_Row]:
         return self._client().enqueue_batch(items)
+
+
+def _answer(outcome: _Outcome, row: _Row) -> None:
+    code, id, _, _, existing = row
+    if outcome.done():
+        return
+    if code < 0:
+        outcome.set_exception(error_of(code, id))
+    else:
+        outcome.set_result((id, bool(existing)))
