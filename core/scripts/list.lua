@@ -11,6 +11,7 @@
 --@include lib/now.lua
 --@include lib/rank.lua
 --@include lib/claim.lua
+--@include lib/state.lua
 local state = ARGV[1]
 local offset, max = tonumber(ARGV[2]), tonumber(ARGV[3])
 if not offset or not max or offset < 0 or max < 1 or max > 1000 then
@@ -30,10 +31,16 @@ local function from_zset(key)
     offset = offset + #ids
 end
 
--- Stale copies stand before the live one.
+local k = { tasks = KEYS[1], ranked = KEYS[3], scheduled = KEYS[4],
+    active = KEYS[7], retry = KEYS[8], completed = KEYS[9],
+    archived = KEYS[10] }
+
+-- Stale copies stand before the live one; most have none.
 local function is_live(id, position)
     local copies = tonumber(redis.call('HGET', KEYS[6], id) or 0)
     if copies == 0 then return true end
+    local at_state, score = state_of(k, id)
+    if at_state ~= 2 or score then return false end
     local at = redis.call('LPOS', KEYS[2], id, 'RANK', copies + 1)
     return at == position
 end

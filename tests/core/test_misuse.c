@@ -332,6 +332,12 @@ static void inspector_functions_check_their_arguments(void **state) {
         reeve_inspector_act_many(&count, it, 3, q, 99, 1, &err));
     BAD(USAGE, "inspector is NULL",
         reeve_inspector_act_many(&count, NULL, 3, q, 2, 1, &err));
+    BAD(USAGE, "out_count is NULL",
+        reeve_inspector_act_page(NULL, &cursor, it, 3, &query, &err));
+    BAD(USAGE, "out_cursor is NULL",
+        reeve_inspector_act_page(&count, NULL, it, 3, &query, &err));
+    BAD(USAGE, "reeve_task_query",
+        reeve_inspector_act_page(&count, &cursor, it, 3, NULL, &err));
     BAD(INVALID, "queue name|'a b'",
         reeve_inspector_edit(it, bad, q, none, &err));
     BAD(TOO_BIG, "payload|16777217|16777216",

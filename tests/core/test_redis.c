@@ -207,8 +207,8 @@ static void stale_copies_are_passed_over(void **state) {
     (void)state;
     reeve__broker *broker = open_fresh();
     claims got;
-    const char *const ids[] = { "a", "b", "c", "d" };
-    for (size_t i = 0; i < 4; i++) {
+    const char *const ids[] = { "z", "a", "b", "c", "d" };
+    for (size_t i = 0; i < 5; i++) {
         put(broker, ids[i]);
     }
     int32_t pending = REEVE_STATE_PENDING;
@@ -216,18 +216,41 @@ static void stale_copies_are_passed_over(void **state) {
     assert_int_equal(act(broker, "b", REEVE_ACTION_DELETE, pending),
                      REEVE_E_NOT_FOUND);
     assert_int_equal(act(broker, "a", REEVE_ACTION_ARCHIVE, pending), 0);
-    assert_string_equal(command(broker, "LLEN %pending"), "4");
+    assert_string_equal(command(broker, "LLEN %pending"), "5");
     assert_string_equal(command(broker, "HGET %meta dead"), "2");
     put(broker, "b");
     assert_int_equal(act(broker, "a", REEVE_ACTION_RUN, REEVE_STATE_ARCHIVED),
                      0);
     assert_int_equal(act(broker, "b", REEVE_ACTION_DELETE, pending), 0);
     put(broker, "b");
-    claim(broker, &got, 2);
-    assert_string_equal(got.ids, "c d");
+    claim(broker, &got, 3);
+    assert_string_equal(got.ids, "z c d");
     claim(broker, &got, 9);
     assert_string_equal(got.ids, "a b");
     assert_string_equal(command(broker, "HGET %meta dead"), "0");
+    assert_string_equal(command(broker, "EXISTS %dead %pending"), "0");
+    reeve__broker_close(broker);
+}
+
+/* So a bulk action that goes from the front leaves none behind. */
+static void the_first_of_the_list_leaves_no_stale_copy(void **state) {
+    (void)state;
+    reeve__broker *broker = open_fresh();
+    int32_t pending = REEVE_STATE_PENDING;
+    put(broker, "a");
+    put(broker, "b");
+    put(broker, "c");
+    assert_int_equal(act(broker, "b", REEVE_ACTION_DELETE, pending), 0);
+    put(broker, "b");
+    assert_int_equal(act(broker, "a", REEVE_ACTION_DELETE, pending), 0);
+    assert_string_equal(command(broker, "LLEN %pending"), "3");
+    /* Here the first is a stale copy of it. */
+    assert_int_equal(act(broker, "b", REEVE_ACTION_DELETE, pending), 0);
+    assert_string_equal(command(broker, "LLEN %pending"), "3");
+    assert_string_equal(command(broker, "HGET %meta dead"), "2");
+    claims got;
+    claim(broker, &got, 9);
+    assert_string_equal(got.ids, "c");
     assert_string_equal(command(broker, "EXISTS %dead %pending"), "0");
     reeve__broker_close(broker);
 }
@@ -633,6 +656,7 @@ int main(void) {
         cmocka_unit_test(active_and_leases_are_no_lists),
         cmocka_unit_test(nothing_is_left_of_what_is_done),
         cmocka_unit_test(stale_copies_are_passed_over),
+        cmocka_unit_test(the_first_of_the_list_leaves_no_stale_copy),
         cmocka_unit_test(a_lost_lease_is_repaired),
         cmocka_unit_test(scripts_validate_before_they_write),
         cmocka_unit_test(a_body_that_is_missing_is_delivered_empty),

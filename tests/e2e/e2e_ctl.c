@@ -113,13 +113,15 @@ static reeve_rc show_pages(ctl *c) {
 
 static reeve_rc act_many(ctl *c) {
     size_t total = 0, count = 0;
+    reeve_task_query query = REEVE_TASK_QUERY_INIT;
+    query.queue = word(c, 2);
+    query.state = reeve_state_of(word(c, 3));
     reeve_rc rc = 0;
     do {
-        rc = reeve_inspector_act_many(&count, c->inspector, number(c, 1),
-                                      word(c, 2), reeve_state_of(word(c, 3)),
-                                      500, &c->err);
+        rc = reeve_inspector_act_page(&count, &query.cursor, c->inspector,
+                                      number(c, 1), &query, &c->err);
         total += count;
-    } while (!rc && count);
+    } while (!rc && query.cursor);
     (void)printf("{\"count\": %zu}\n", total);
     return rc;
 }

@@ -67,7 +67,11 @@ describe("the inspector", function()
     assert.is_nil(good)
     assert.equal("state", code)
     assert.equal(4, inspector:act_many("archive", "default", "pending"))
-    assert.equal(2, inspector:act_many("delete", "default", "archived", 2))
+    local count, cursor = inspector:act_many("delete", "default", "archived", 2)
+    assert.equal(2, count)
+    count, cursor = inspector:act_many("delete", "default", "archived", 2, cursor)
+    assert.equal(2, count)
+    assert.is_nil(cursor)
   end)
 
   it("edits a payload, as a value and as bytes", function()
@@ -108,13 +112,15 @@ describe("the inspector", function()
     { "act", { "explode", "q", "x" }, "no action 'explode'; one of run, archive, delete" },
     { "act_many", { "run", "q", "odd" }, "no state 'odd'" },
     { "act_many", { "run", "q", "retry", 501 }, "max is 501; it must be 1 to 500" },
+    { "act_many", { "run", "q", "retry", 5, "x" }, "'x' is no cursor" },
     { "weight", { "q", 1001 }, "weight is 1001; it must be 0 to 1000" },
     { "pause", { "" }, "" },
   }
   for i, case in ipairs(bad) do
     it("refuses bad call " .. i .. " of " .. case[1], function()
       local words = case[2]
-      local good, message, code = inspector[case[1]](inspector, words[1], words[2], words[3], words[4])
+      local call = inspector[case[1]]
+      local good, message, code = call(inspector, words[1], words[2], words[3], words[4], words[5])
       assert.is_nil(good)
       assert.is_truthy(message:find(case[3], 1, true), message)
       assert.equal("invalid", code)

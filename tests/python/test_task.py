@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import os
@@ -225,6 +226,26 @@ def test_bulk_actions_on_the_dead(app: App) -> None:
     assert app.dead.purge("default", jobs[0].id) == 1
     assert app.dead.purge("default") == 1099
     assert app.dead.list("default") == []
+
+
+def test_delete_all_while_another_operator_deletes(app: App) -> None:
+    join, _ = make_tasks(app)
+    jobs = join.enqueue_many([(n,) for n in range(12000)])
+    stolen = 0
+
+    def steal() -> None:
+        nonlocal stolen
+        for job in jobs:  # from the front, as the bulk action goes
+            with contextlib.suppress(NotFound):
+                job.delete()
+                stolen += 1
+
+    thief = threading.Thread(target=steal)
+    thief.start()
+    count = app.inspect.delete_all("default", "pending")
+    assert app.inspect.queue("default").pending == 0
+    thief.join()
+    assert count + stolen == 12000
 
 
 def test_pause_and_weight_show(app: App) -> None:

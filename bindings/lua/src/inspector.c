@@ -228,30 +228,35 @@ static int inspector_act(lua_State *L) {
     return answer(L, rc, &err);
 }
 
-/* inspector:act_many(action, queue, state [, max]) → count */
+/* inspector:act_many(action, queue, state [, max [, cursor]])
+ * → count, next cursor or nil */
 static int inspector_act_many(lua_State *L) {
-    lua_settop(L, 5);
+    lua_settop(L, 6);
     reeve_inspector *inspector = open_inspector(L);
     if (!inspector)
         return 3;
     int32_t action = check_action(L, 2);
-    reeve_bytes queue = check_bytes(L, 3);
-    int32_t state = action ? check_state(L, 4) : 0;
-    if (!state)
+    reeve_task_query query = REEVE_TASK_QUERY_INIT;
+    query.queue = check_bytes(L, 3);
+    query.state = action ? check_state(L, 4) : 0;
+    if (!query.state || !read_cursor(L, &query.cursor, 6))
         return 3;
     lua_Integer max = luaL_optinteger(L, 5, 500);
     if (max < 1 || max > 500)
         return reeve_lua_failf(L, REEVE_E_INVALID,
                                "max is %lld; it must be 1 to 500",
                                (long long)max);
+    query.limit = (size_t)max;
     reeve_error err = { 0 };
     size_t count = 0;
-    reeve_rc rc = reeve_inspector_act_many(&count, inspector, action, queue,
-                                           state, (size_t)max, &err);
+    uint64_t cursor = 0;
+    reeve_rc rc = reeve_inspector_act_page(&count, &cursor, inspector, action,
+                                           &query, &err);
     if (rc)
         return reeve_lua_fail(L, rc, &err);
     reeve_lua_push_int(L, (int64_t)count);
-    return 1;
+    push_cursor(L, cursor);
+    return 2;
 }
 
 /* inspector:edit(queue, id, payload [, raw]) */

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from reeve._app import App
 
 _PAGE = 200
-#: The core acts on at most this many in one call.
-_ACT_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +162,15 @@ class Inspect:
         ]
 
     def act_all(self, queue: str, state: State, action: int) -> int:
-        """Acts on every job in a state, in bounded steps; how many."""
-        total = 0
+        """Acts on every job in a state, in bounded steps; how many it moved.
+
+        Jobs that come into the state meanwhile are left alone.
+        """
+        total = cursor = 0
         while True:
-            count = self.core.act_many(queue, state, action, _ACT_MAX)
+            count, cursor = self.core.act_page(queue, state, action, cursor)
             total += count
-            if count < _ACT_MAX:
+            if cursor == 0:
                 return total
 
     def delete_all(self, queue: str, state: State) -> int:

@@ -320,34 +320,32 @@ static PyObject *inspector_act(PyObject *object, PyObject *args) {
     return finish(object, rc, &err);
 }
 
-/* act_many(queue, state, action, max) -> count */
-static PyObject *inspector_act_many(PyObject *object, PyObject *args) {
+/* act_page(queue, state, action, cursor) -> (count, next cursor or 0) */
+static PyObject *inspector_act_page(PyObject *object, PyObject *args) {
     glue_inspector *self = (glue_inspector *)object;
     PyObject *queue = NULL;
-    PyObject *state_name = NULL;
+    PyObject *state = NULL;
     int action = 0;
-    Py_ssize_t max = 0;
-    reeve_bytes view;
-    if (!PyArg_ParseTuple(args, "UUin:act_many", &queue, &state_name, &action,
-                          &max))
+    unsigned long long cursor = 0;
+    reeve_task_query query = REEVE_TASK_QUERY_INIT;
+    if (!PyArg_ParseTuple(args, "UUi|K:act_page", &queue, &state, &action,
+                          &cursor))
         return NULL;
-    if (max < 0) {
-        PyErr_Format(PyExc_ValueError, "max is %zd, must be 0 or more", max);
-        return NULL;
-    }
-    int32_t state = state_of(state_name);
-    if (state == REEVE_STATE_NONE || glue_view(&view, queue, "queue") < 0 ||
-        enter(self) < 0)
+    query.state = state_of(state);
+    query.cursor = cursor;
+    if (query.state == REEVE_STATE_NONE ||
+        glue_view(&query.queue, queue, "queue") < 0 || enter(self) < 0)
         return NULL;
     size_t count = 0;
+    uint64_t next = 0;
     reeve_error err = { 0 };
     reeve_rc rc;
     CALL(self, rc,
-         reeve_inspector_act_many(&count, self->inspector, action, view, state,
-                                  (size_t)max, &err));
+         reeve_inspector_act_page(&count, &next, self->inspector, action,
+                                  &query, &err));
     if (rc < 0)
         return glue_raise(glue_state_of(object), rc, &err);
-    return PyLong_FromSize_t(count);
+    return Py_BuildValue("(nK)", (Py_ssize_t)count, (unsigned long long)next);
 }
 
 static PyObject *inspector_edit(PyObject *object, PyObject *args) {
@@ -453,8 +451,8 @@ static PyMethodDef inspector_methods[] = {
     { "find", inspector_find, METH_VARARGS, "One task, or None." },
     { "workers", inspector_workers, METH_NOARGS, "Live workers." },
     { "act", inspector_act, METH_VARARGS, "Acts on one task." },
-    { "act_many", inspector_act_many, METH_VARARGS,
-      "Acts on up to max tasks in a state." },
+    { "act_page", inspector_act_page, METH_VARARGS,
+      "A chunk of an action on all tasks in a state." },
     { "edit", inspector_edit, METH_VARARGS, "Replaces a payload." },
     { "pause", inspector_pause, METH_VARARGS, "Pauses or resumes a queue." },
     { "drop", inspector_drop, METH_O, "Forgets a queue without tasks." },

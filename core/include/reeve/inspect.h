@@ -158,13 +158,25 @@ REEVE_EXTERN reeve_rc reeve_inspector_act(reeve_inspector *inspector,
                                           int32_t action, reeve_bytes queue,
                                           reeve_bytes id, reeve_error *err);
 
-/* Acts on up to max tasks in one state (at most 500 a call: call again while
- * *out_count is max, a bulk action in bounded chunks). Thread: any. */
+/* Acts on the first tasks in one state, at most max and 500; *out_count is how
+ * many it moved. Fewer than max does not say that none is left: others may have
+ * moved some of them first. For all see reeve_inspector_act_page. Thread: any.
+ */
 REEVE_EXTERN reeve_rc reeve_inspector_act_many(size_t *out_count,
                                                reeve_inspector *inspector,
                                                int32_t action,
                                                reeve_bytes queue, int32_t state,
                                                size_t max, reeve_error *err);
+
+/* A bulk action in bounded chunks: acts on a page of the query's tasks (limit 0
+ * = 500, the most). *out_count is how many it moved, also 0 before the end;
+ * *out_cursor goes into the next call's query and is 0 when all is done. The
+ * calls together act on every task that was there when the first began and that
+ * nobody else moved; what comes later is left alone, so they end. Errors: STATE
+ * (not from this state). Thread: any. Since 0.1. */
+REEVE_EXTERN reeve_rc reeve_inspector_act_page(
+    size_t *out_count, uint64_t *out_cursor, reeve_inspector *inspector,
+    int32_t action, const reeve_task_query *query, reeve_error *err);
 
 /* Replaces the payload of a task that is not active and makes it pending.
  * Errors: NOT_FOUND, STATE, TOO_BIG. Thread: any. */

@@ -1,7 +1,7 @@
 -- Where pending tasks stand. Priority 5 is a list of ids, every other priority
 -- `ranked`.
 --
--- A task taken from the middle of the list stays there as a stale copy: `dead`
+-- A task taken from behind the first stays in the list as a stale copy: `dead`
 -- counts the copies of an id, meta.dead all of them. Stale copies stand before
 -- the live one, because ids are added at the back; an id put to the front
 -- first loses its stale copies.
@@ -34,7 +34,11 @@ end
 
 -- Takes a pending task out, wherever it stands.
 local function take_out(k, id)
-    if redis.call('ZREM', k.ranked, id) == 0 then
+    if redis.call('ZREM', k.ranked, id) == 1 then return end
+    if redis.call('LINDEX', k.pending, 0) == id and
+        redis.call('HEXISTS', k.dead, id) == 0 then
+        redis.call('LPOP', k.pending)
+    else
         redis.call('HINCRBY', k.dead, id, 1)
         redis.call('HINCRBY', k.meta, 'dead', 1)
     end
