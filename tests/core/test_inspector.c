@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "inspect/inspector.h"
 #include "stores.h"
 
 typedef struct bench {
@@ -506,6 +507,85 @@ static void a_dead_workers_tasks_come_back_at_once(void **state) {
     close_bench(&b);
 }
 
+/* --- where a dead worker's tasks are looked for ---------------------------- */
+
+static struct {
+    const reeve__broker_ops *real;
+    reeve__broker_ops ops;
+    int queues;
+    int reclaims;
+} counted;
+
+static reeve_rc count_queues(reeve__broker *broker, reeve__queue_fn on_queue,
+                             void *ctx, reeve_error *err) {
+    counted.queues++;
+    return counted.real->queues(broker, on_queue, ctx, err);
+}
+
+static reeve_rc count_reclaim(reeve__broker *broker, reeve_bytes queue,
+                              reeve_bytes worker, size_t max,
+                              reeve__row_fn on_row, void *ctx,
+                              int64_t *out_next_at_ms, reeve_error *err) {
+    counted.reclaims++;
+    return counted.real->reclaim(broker, queue, worker, max, on_row, ctx,
+                                 out_next_at_ms, err);
+}
+
+static void only_the_queues_of_a_dead_worker_are_asked(void **state) {
+    bench b;
+    open_bench(&b, state);
+    put(&b, "q", "x", NULL);
+    put(&b, "r", "y", NULL);
+    step(&b);
+    for (int i = 0; i < 200; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "other%d", i);
+        put(&b, name, name, later);
+    }
+    reeve__broker *broker = b.inspector->shared.broker;
+    counted.real = broker->ops;
+    counted.ops = *broker->ops;
+    counted.ops.queues = count_queues;
+    counted.ops.reclaim = count_reclaim;
+    counted.queues = counted.reclaims = 0;
+    broker->ops = &counted.ops;
+    size_t count = 0;
+    must(reeve_inspector_reclaim_worker(&count, b.inspector,
+                                        reeve_bytes_of("w1"), &b.err),
+         &b.err);
+    assert_int_equal(count, 2);
+    assert_int_equal(counted.queues, 0);
+    assert_true(counted.reclaims <= 4);
+    /* It is off the list now: its tasks may be anywhere. */
+    must(reeve_inspector_reclaim_worker(&count, b.inspector,
+                                        reeve_bytes_of("w1"), &b.err),
+         &b.err);
+    assert_int_equal(count, 0);
+    assert_int_equal(counted.queues, 1);
+    close_bench(&b);
+}
+
+/* Other front ends may say what they like. */
+static void a_beat_without_queues_has_all_asked(void **state) {
+    static const char *const said[] = { "", "some queues", "q=1,,r=2", "=3" };
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        bench b;
+        open_bench(&b, state);
+        put(&b, "q", "x", NULL);
+        step(&b);
+        reeve__broker *broker = b.inspector->shared.broker;
+        reeve_worker_info info = { .id = reeve_bytes_of("w1"),
+                                   .queues = reeve_bytes_of(said[i]) };
+        must(broker->ops->beat(broker, &info, false, &b.err), &b.err);
+        size_t count = 0;
+        must(reeve_inspector_reclaim_worker(&count, b.inspector,
+                                            reeve_bytes_of("w1"), &b.err),
+             &b.err);
+        assert_int_equal(count, 1);
+        close_bench(&b);
+    }
+}
+
 #define OVER(kind, test)                                                       \
     { #test " (" kind ")", test, NULL, NULL, (void *)(uintptr_t)kind }
 #define OVER_ALL(test)                                                         \
@@ -525,6 +605,8 @@ int main(void) {
         OVER_ALL(a_paused_queue_gives_nothing),
         OVER_ALL(weights_are_set_and_taken_back),
         OVER_ALL(a_dead_workers_tasks_come_back_at_once),
+        OVER_ALL(only_the_queues_of_a_dead_worker_are_asked),
+        OVER_ALL(a_beat_without_queues_has_all_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,7 +212,9 @@ REEVE_EXTERN reeve_rc reeve_inspector_quiet(reeve_inspector *inspector,
                                             reeve_error *err);
 
 /* Hands back every task of a worker known to be dead, counting a crash for
- * each, and takes it from the list of workers; for supervisors. Thread: any. */
+ * each, and takes it from the list of workers; for supervisors. Looks in the
+ * queues that it named when it last reported itself; in all, a round trip for
+ * each, when it is not listed. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,
                                                      reeve_inspector *inspector,
                                                      reeve_bytes worker,

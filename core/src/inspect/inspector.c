@@ -3,6 +3,8 @@
  */
 #include "inspect/inspector.h"
 
+#include <string.h>
+
 #include "base/bytes.h"
 #include "runtime/takeover.h"
 #include "task/id.h"
@@ -196,12 +198,55 @@ reeve_rc reeve_inspector_quiet(reeve_inspector *inspector, reeve_bytes worker,
 
 /* --- dead workers --------------------------------------------------------- */
 
-static reeve_rc add_name(void *ctx, const reeve_queue_info *info,
-                         reeve_error *err) {
-    reeve__buf *names = ctx;
-    reeve__buf_add_bytes(names, info->name);
+/* Where a dead worker's tasks may be; each name with a NUL. */
+typedef struct dead_worker {
+    reeve_bytes id;
+    reeve__buf names;
+} dead_worker;
+
+static void add_name(reeve__buf *names, reeve_bytes name) {
+    reeve__buf_add_bytes(names, name);
     reeve__buf_add_char(names, '\0');
-    return names->failed ? reeve__fail_nomem(err) : 0;
+}
+
+static reeve_rc add_queue(void *ctx, const reeve_queue_info *info,
+                          reeve_error *err) {
+    dead_worker *dead = ctx;
+    add_name(&dead->names, info->name);
+    return dead->names.failed ? reeve__fail_nomem(err) : 0;
+}
+
+/* From its beat: "mail=6,default=3". What is none leaves no names. */
+static reeve_rc add_beat(void *ctx, const reeve_worker_info *info,
+                         reeve_error *err) {
+    dead_worker *dead = ctx;
+    reeve_bytes rest = info->queues;
+    if (!reeve__bytes_equal(info->id, dead->id))
+        return 0;
+    while (rest.size) {
+        const char *comma = memchr(rest.data, ',', rest.size);
+        size_t size = comma ? (size_t)(comma - rest.data) : rest.size;
+        const char *weight = memchr(rest.data, '=', size);
+        reeve_bytes name = { rest.data,
+                             weight ? (size_t)(weight - rest.data) : size };
+        if (reeve__name_check("queue name", name, NULL)) {
+            reeve__buf_clear(&dead->names);
+            return 0;
+        }
+        add_name(&dead->names, name);
+        size += comma != NULL;
+        rest = (reeve_bytes){ rest.data + size, rest.size - size };
+    }
+    return dead->names.failed ? reeve__fail_nomem(err) : 0;
+}
+
+/* All queues only when no beat names those it had: there may be thousands. */
+static reeve_rc find_queues(dead_worker *dead, reeve__broker *broker,
+                            reeve_error *err) {
+    reeve_rc rc = broker->ops->workers(broker, add_beat, dead, err);
+    if (!rc && !dead->names.size)
+        rc = broker->ops->queues(broker, add_queue, dead, err);
+    return rc;
 }
 
 static reeve_rc reclaim_queues(size_t *out_count, reeve__broker *broker,
@@ -237,16 +282,16 @@ reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,
         rc = reeve__inspector_take(&broker, inspector, err);
     if (rc)
         return rc;
-    reeve__buf names;
-    reeve__buf_init(&names, inspector->shared.env);
-    rc = broker->ops->queues(broker, add_name, &names, err);
+    dead_worker dead = { .id = worker };
+    reeve__buf_init(&dead.names, inspector->shared.env);
+    rc = find_queues(&dead, broker, err);
     if (!rc)
-        rc = reclaim_queues(&count, broker, worker, &names, err);
+        rc = reclaim_queues(&count, broker, worker, &dead.names, err);
     if (!rc) { /* it is dead: it leaves the list; a live one beats again */
         reeve_worker_info gone = { .id = worker };
         rc = broker->ops->beat(broker, &gone, true, err);
     }
-    reeve__buf_dispose(&names);
+    reeve__buf_dispose(&dead.names);
     reeve__shared_give(&inspector->shared);
     if (out_count)
         *out_count = count;
