@@ -40,6 +40,11 @@ async def hold(seconds=3600.0):
 def die():
     say("dying", os.getpid())
     os.kill(os.getpid(), 9)
+
+@app.task(name="leave", max_crashes=2)
+def leave():
+    say("dying", os.getpid())
+    os._exit(0)
 """
 
 

@@ -37,7 +37,7 @@ def test_works_and_stops_on_sigterm(place: Place, app: App) -> None:
         wait_for(lambda: all(job.state == "completed" for job in jobs))
         log = end(process)
     assert process.returncode == 0
-    assert f"started on default=1 at {place.url}, 3 tasks known" in log
+    assert f"started on default=1 at {place.url}, 4 tasks known" in log
     assert "stopped: 20 done, 0 retried, 0 dead, 0 handed back" in log
     assert [job.result() for job in jobs] == list(range(20))
 
@@ -128,8 +128,9 @@ def test_a_second_signal_passes_through_the_supervisor(place: Place, app: App) -
 
 
 @linux
-def test_a_job_that_kills_its_workers_is_stopped(place: Place, app: App) -> None:
-    job = app.enqueue("die", {}, max_crashes=2)
+@pytest.mark.parametrize("task", ["die", "leave"])  # by a signal, with exit code 0
+def test_a_job_that_kills_its_workers_is_stopped(place: Place, app: App, task: str) -> None:
+    job = app.enqueue(task, {}, max_crashes=2)
     with place.worker("--supervise", "--lease", "1h") as supervisor:
         wait_for(lambda: job.state == "archived")
         end(supervisor)

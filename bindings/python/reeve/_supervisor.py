@@ -38,6 +38,8 @@ _BACKOFF_MOST = 30.0
 _HEALTHY = 10.0
 #: After the core's own grace; a child that is still there is killed.
 _KILL_AFTER = 10.0
+#: How often a child is looked at whose end cannot wake us.
+_POLL = 0.05
 
 
 def die_with_parent() -> None:
@@ -63,6 +65,7 @@ class Child:
     worker_id: str = ""
     process: subprocess.Popen[bytes] | None = None
     pidfd: int = -1
+    watched: bool = False  #: its end wakes the supervisor
     started: float = 0.0
     failures: int = 0
     due: float | None = 0.0  #: when to start one; None while one runs
@@ -111,7 +114,7 @@ class Supervisor:
     def stop(self) -> None:
         """Tells the children to finish; a second call: at once."""
         self._stops += 1
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # full, or closed after the end
             os.write(self._wake_write, b"x")
 
     def run(self) -> None:
@@ -127,7 +130,8 @@ class Supervisor:
             self._end_all()
             self._selector.close()
             os.close(self._wake_read)
-            os.close(self._wake_write)
+            wake_write, self._wake_write = self._wake_write, -1
+            os.close(wake_write)
 
     def _finished(self) -> bool:
         return self._stops > 0 and all(c.process is None for c in self.children)
@@ -160,37 +164,50 @@ class Supervisor:
         child.worker_id = str(uuid.uuid4())
         child.started = time.monotonic()
         child.due = None
-        child.process = subprocess.Popen(
-            list(self.command(child.worker_id)),
-            env={**os.environ, **self.env, PARENT_VARIABLE: str(os.getpid())},
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=self.output,
-            # a terminal's Ctrl-C must reach them through us, once
-            start_new_session=True,
-        )
+        try:
+            child.process = subprocess.Popen(
+                list(self.command(child.worker_id)),
+                env={**os.environ, **self.env, PARENT_VARIABLE: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                stdout=self.output,
+                stderr=self.output,
+                # a terminal's Ctrl-C must reach them through us, once
+                start_new_session=True,
+            )
+        except OSError as error:  # too many processes or files: the others go on
+            delay = self._backoff(child)
+            child.due = time.monotonic() + delay
+            _log.error("cannot start a worker process, again in %.1f s: %s", delay, error)
+            return
         _log.info("worker process %d started (%s)", child.process.pid, child.worker_id)
         self._watch(child)
 
     def _watch(self, child: Child) -> None:
         process = child.process
         assert process is not None
-        if hasattr(os, "pidfd_open"):
-            child.pidfd = os.pidfd_open(process.pid)
-            self._selector.register(child.pidfd, selectors.EVENT_READ, child)
-            return
 
         def wait() -> None:
             process.wait()
             with contextlib.suppress(OSError):
                 os.write(self._wake_write, b"x")
 
-        threading.Thread(target=wait, daemon=True).start()
+        try:
+            if hasattr(os, "pidfd_open"):
+                child.pidfd = os.pidfd_open(process.pid)
+                self._selector.register(child.pidfd, selectors.EVENT_READ, child)
+            else:
+                threading.Thread(target=wait, daemon=True).start()
+            child.watched = True
+        except (OSError, RuntimeError) as error:
+            self._unwatch(child)
+            _log.warning("worker process %d is looked at by the clock: %s", process.pid, error)
 
     def _wait(self) -> None:
         times = [c.due for c in self.children if c.due is not None]
         if self._kill_at is not None:
             times.append(self._kill_at)
+        if any(c.process is not None and not c.watched for c in self.children):
+            times.append(time.monotonic() + _POLL)
         timeout = max(0.0, min(times) - time.monotonic()) if times else None
         self._selector.select(timeout)
         with contextlib.suppress(BlockingIOError):
@@ -200,8 +217,10 @@ class Supervisor:
                 self._ended(child)
 
     def _unwatch(self, child: Child) -> None:
+        child.watched = False
         if child.pidfd >= 0:
-            self._selector.unregister(child.pidfd)
+            with contextlib.suppress(KeyError):  # it was not taken
+                self._selector.unregister(child.pidfd)
             os.close(child.pidfd)
             child.pidfd = -1
 
@@ -212,10 +231,12 @@ class Supervisor:
         status = process.returncode
         self._unwatch(child)
         child.process = None
-        count = self._hand_back(child.worker_id) if status != 0 else 0
+        count = self._hand_back(child.worker_id, clean=status == 0)
         took_ms = (time.monotonic() - woken) * 1000
         # told to end before it could listen: it has nothing in hand
-        if status != 0 and not (self._stops and -status in (signal.SIGTERM, signal.SIGINT)):
+        if (status != 0 or count) and not (
+            self._stops and -status in (signal.SIGTERM, signal.SIGINT)
+        ):
             how = f"signal {-status}" if status < 0 else f"exit code {status}"
             _log.error(
                 "worker process %d died (%s); %d tasks handed back in %.0f ms",
@@ -227,7 +248,12 @@ class Supervisor:
         if self._stops == 0:
             child.due = time.monotonic() + self._backoff(child)
         if self.on_death is not None:
-            self.on_death(Death(child.index, child.worker_id, process.pid, status, count, took_ms))
+            try:
+                self.on_death(
+                    Death(child.index, child.worker_id, process.pid, status, count, took_ms)
+                )
+            except Exception:  # the caller's own; the children need us
+                _log.exception("on_death of worker process %d failed", process.pid)
 
     def _backoff(self, child: Child) -> float:
         if time.monotonic() - child.started >= _HEALTHY:
@@ -238,22 +264,35 @@ class Supervisor:
             return 0.0
         return float(min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** min(child.failures - 2, 20)))
 
-    def _hand_back(self, worker_id: str) -> int:
+    def _hand_back(self, worker_id: str, clean: bool) -> int:
         if not self.reclaim:
             return 0
         try:
+            # a worker that ended by itself took itself off the list; a handler that called
+            # os._exit(0) did not
+            if clean and all(w.id != worker_id for w in self.app.inspect.workers()):
+                return 0
             return self.app.inspect.reclaim_worker(worker_id)
-        except Error as error:
+        except (Error, OSError) as error:
             _log.warning("cannot hand back the tasks of %s, leases will: %s", worker_id, error)
             return 0
 
     def _end_all(self) -> None:
-        """After an error: no child stays behind."""
-        for child in self.children:
-            if child.process is not None:
-                child.process.kill()
-                child.process.wait()
-                self._unwatch(child)
+        """After an error: no child stays behind, and what one has in hand is handed back."""
+        left = [(c, c.process) for c in self.children if c.process is not None]
+        until = time.monotonic() + self.grace + _KILL_AFTER
+        try:
+            for _, process in left:
+                if self._stops_sent == 0:  # a second signal means: at once
+                    process.terminate()
+            for _, process in left:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, until - time.monotonic()))
+        finally:
+            for child, process in left:
+                process.kill()
+                process.wait()
+                self._ended(child)
 
 
 def child_command(target: str, options: Mapping[str, Any], worker_id: str) -> list[str]:
