@@ -225,6 +225,50 @@ static void the_id_of_a_dead_process_is_free(void **state) {
     close_bench(&b);
 }
 
+/* A container that was started again at once: same host, same number. */
+static void the_id_of_one_before_this_process_is_free(void **state) {
+    (void)state;
+    char host[256] = "";
+    (void)gethostname(host, sizeof host - 1);
+    bench b;
+    open_bench(&b, true, NULL);
+    beat_as(&b, "twin", host, getpid(), START_AT_MS);
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.url = b.url;
+    options.id = "twin";
+    reeve_worker *twin = NULL;
+    must(reeve_worker_new(&twin, b.env, &options, NULL), NULL);
+    must(reeve_env_advance(b.env, 5900, NULL), NULL); /* not silent yet */
+    must(reeve_worker_start(twin, NULL), NULL);
+    reeve_worker_free(twin);
+    close_bench(&b);
+}
+
+static void the_id_of_a_worker_of_this_process_is_refused(void **state) {
+    (void)state;
+    bench b;
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.id = "twin";
+    open_bench(&b, false, &options);
+    start(&b);
+    int listed = 0;
+    while (!listed) { /* its ticker's first step */
+        reeve_worker_list *list = NULL;
+        must(reeve_inspector_workers(&list, b.inspector, NULL), NULL);
+        listed = (int)reeve_worker_list_count(list);
+        reeve_worker_list_free(list);
+        (void)reeve_worker_join(b.worker, 1, NULL);
+    }
+    options.url = b.url;
+    reeve_worker *twin = NULL;
+    must(reeve_worker_new(&twin, b.env, &options, NULL), NULL);
+    reeve_error err;
+    must_fail(reeve_worker_start(twin, &err), REEVE_E_STATE, &err,
+              "'twin' is in use");
+    reeve_worker_free(twin);
+    close_bench(&b);
+}
+
 static void the_id_of_a_silent_worker_is_free(void **state) {
     (void)state;
     bench b;
@@ -314,6 +358,8 @@ static void queue_lists_are_checked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        /* First: it wants a young process. */
+        cmocka_unit_test(the_id_of_one_before_this_process_is_free),
         cmocka_unit_test(c_handlers_run_every_task_once),
         cmocka_unit_test(polled_deliveries_from_the_fd),
         cmocka_unit_test(no_handler_is_a_failed_run),
@@ -321,6 +367,7 @@ int main(void) {
         cmocka_unit_test(central_weights_reach_a_running_worker),
         cmocka_unit_test(an_id_in_use_is_refused),
         cmocka_unit_test(the_id_of_a_dead_process_is_free),
+        cmocka_unit_test(the_id_of_a_worker_of_this_process_is_refused),
         cmocka_unit_test(the_id_of_a_silent_worker_is_free),
         cmocka_unit_test(a_reclaimed_worker_leaves_the_list),
         cmocka_unit_test(bad_options_name_thing_value_and_bound),

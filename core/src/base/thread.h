@@ -65,5 +65,8 @@ int reeve__poll_two(reeve_env *env, int first_fd, int second_fd, int64_t by_ns);
 /* How often this process image has forked; objects compare it with the value
  * at their birth. */
 uint32_t reeve__fork_count(void);
+/* How long this process has used the library, or its parent before the fork,
+ * in real time whatever the env's clock says. */
+int64_t reeve__process_age_ms(void);
 
 #endif
