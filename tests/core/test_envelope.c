@@ -74,7 +74,7 @@ static void decode_gives_back_what_was_built(void **state) {
         args.priority = (int32_t)prng_below(&rng, 11) - 1;
         args.payload = (reeve_bytes){ payload, prng_below(&rng, 9) };
         args.timeout_ms = (int64_t)prng_below(&rng, 2) * 77;
-        args.deadline_at_ms = (int64_t)(prng_next(&rng) >> 1);
+        args.deadline_at_ms = (int64_t)(prng_next(&rng) >> 17);
         args.lease_ms = (int64_t)prng_below(&rng, 2) * 8800;
         args.retention_ms = (int64_t)prng_below(&rng, 3) - 1;
         args.max_crashes = (int32_t)prng_below(&rng, 5) - 1;

@@ -41,9 +41,12 @@ class Run(Protocol):
     def headers(self) -> list[tuple[str, str]]: ...
 
 
+_LAST_MS = 253_402_300_799_000  # the year 9999 in whole seconds, so that no rounding exceeds it
+
+
 def from_ms(at_ms: int) -> datetime:
-    """An aware datetime in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
+    """An aware datetime in UTC; at most the last one there is, whatever others have stored."""
+    return datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000, UTC)
 
 
 class Context:

@@ -19,6 +19,8 @@
 #define REEVE_DELAYS_COUNT_MAX 32
 /* Longest span (delay, timeout, retention, lease): ten years. */
 #define REEVE_SPAN_MS_MAX ((int64_t)10 * 366 * 24 * 3600 * 1000)
+/* The latest point of time: the last millisecond of the year 9999. */
+#define REEVE_AT_MS_MAX INT64_C(253402300799999)
 #define REEVE_BATCH_COUNT_MAX 100000
 
 enum reeve_state {

@@ -10,6 +10,9 @@
 #include "policy/lease.h"
 #include "runtime/worker.h"
 
+/* A turn that fails again and again is told of once in this. */
+#define LOG_EVERY_MS 1000
+
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     reeve_env *env = worker->env;
@@ -188,12 +191,25 @@ void reeve__fetch_hold_off(reeve_worker *worker) {
     worker->retry_by_ns = reeve__by_ns(worker->env, delay_ms);
 }
 
+/* A server that answers and refuses will do so again: it is left alone longer
+ * and longer. Not for one queue's sake, while others may be well. */
+static bool is_refusal(const reeve_worker *worker, reeve_rc rc) {
+    if (rc == REEVE_E_NET || rc == REEVE_E_TIMEOUT)
+        return false;
+    return rc != REEVE_E_SERVER || worker->queue_count == 1;
+}
+
 static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
                         const reeve_error *err) {
+    int64_t now_ns = reeve__mono_ns(worker->env);
     keep_unstored(worker);
     if (claims)
         worker->orphans_due = true;
+    worker->turn_refused = is_refusal(worker, rc);
     reeve__fetch_hold_off(worker);
+    if (now_ns < worker->turn_log_by_ns)
+        return;
+    worker->turn_log_by_ns = reeve__by_ns(worker->env, LOG_EVERY_MS);
     reeve__log(worker->env, REEVE_LOG_WARN,
                "worker %s: broker turn failed (%s), trying again: %s",
                worker->id, reeve_code_slug(rc), err->message);
@@ -218,6 +234,7 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
         turn_failed(worker, claims, rc, &err);
     } else {
         worker->failures_in_row = 0;
+        worker->turn_log_by_ns = 0;
         reeve__prefetch_turned(&worker->prefetch, now_ns - start_ns);
         drop_stored(worker, &spent);
         if (claims)

@@ -44,10 +44,10 @@ void reeve__orphans_return(reeve_worker *worker) {
                             : 0;
     worker->orphans_again = worker->orphans_again && rc;
     reeve__lock(&worker->mutex);
-    if (!rc)
-        worker->failures_in_row = 0;
-    else if (reeve_code_class(rc) == REEVE_CLASS_RETRY)
+    if (rc && reeve_code_class(rc) == REEVE_CLASS_RETRY)
         reeve__fetch_hold_off(worker);
+    if (!rc && !worker->turn_refused)
+        worker->failures_in_row = 0; /* it is back: a turn may go at once */
     reeve__worker_unlock(worker);
     if (rc)
         reeve__log(worker->env, REEVE_LOG_WARN,

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "policy/settle.h"
 
 static reeve_rc check_bytes(const reeve_outcome *outcome, reeve_error *err) {

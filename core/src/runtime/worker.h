@@ -218,6 +218,8 @@ struct reeve_worker {
     bool orphans_again;      /* and it may still be made */
     int64_t orphans_by_ns;
     int32_t failures_in_row; /* written under mutex: the ticker reads it */
+    bool turn_refused;       /* the last that failed was answered */
+    int64_t turn_log_by_ns;  /* not told of again before */
     int64_t retry_by_ns;
 
     /* The ticker's own. */
