@@ -170,7 +170,7 @@ end
 
 --- The operator's side, on a connection of its own.
 function App:inspector()
-  if not self._inspector then
+  if not self._inspector or self._inspector:is_closed() then
     local inspector, message, code = core.inspector(self._options)
     if not inspector then return nil, message, code end
     self._inspector = inspector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -180,6 +181,8 @@ def test_retry_reads_what_people_write(mem_app: App) -> None:
         ({"lease": "50ms"}, InvalidError, "lease"),
         ({"lease": -1}, InvalidError, "lease"),
         ({"grace": "x"}, InvalidError, "grace is 'x'"),
+        ({"grace": 10**400}, InvalidError, "grace is an integer of 1329 bits; the longest"),
+        ({"grace": "x" * 10**6}, InvalidError, "grace is 'xxxx"),
         ({"id": "a b"}, InvalidError, "worker id is 'a b'"),
         ({"concurency": 5}, TypeError, "did you mean 'concurrency'"),
     ],
@@ -271,3 +274,34 @@ def test_generators_are_no_tasks(mem_app: App) -> None:
     for generator in (one, other):
         with pytest.raises(TypeError, match="is a generator"):
             mem_app.task(generator)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"factor": 10**400}, "factor is an integer of 1329 bits; it must be 1 to 100"),
+        ({"backoff": []}, "backoff is []; one of"),
+        ({"jitter": []}, "jitter is []; one of"),
+        ({"delays": 5}, "delays must be a list of spans, not 5"),
+        ({"base": -(10**400)}, "base is an integer of 1329 bits; it must not be less than 1 ms"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_retry_refuses_the_odd(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((InvalidError, TypeError), match=re.escape(message)):
+        Retry(**options)
+
+
+@pytest.mark.parametrize("options", [{"idempotency_key": "\ud800"}, {"headers": {"a": "\ud800"}}])
+def test_half_a_character_is_no_text(mem_app: App, options: dict[str, Any]) -> None:
+    task = mem_app.task(name="t")(lambda: None)
+    with pytest.raises(InvalidError, match="no Unicode text: surrogates not allowed"):
+        task.using(**options)
+
+
+def test_parameters_may_have_any_name(mem_app: App) -> None:
+    @mem_app.task
+    def odd(a: int, self: int, args: int) -> None:
+        """A name that a method's own could hide."""
+
+    assert odd.enqueue(1, self=2, args=3).info().args == {"a": 1, "self": 2, "args": 3}

@@ -20,6 +20,12 @@ static int inspector_close(lua_State *L) {
     return 1;
 }
 
+static int inspector_is_closed(lua_State *L) {
+    reeve_inspector **place = luaL_checkudata(L, 1, TYPE);
+    lua_pushboolean(L, *place == NULL);
+    return 1;
+}
+
 static int inspector_new(lua_State *L) {
     lua_settop(L, 1);
     if (!lua_isnil(L, 1))
@@ -353,6 +359,7 @@ void reeve_lua_open_inspector(lua_State *L) {
         { "close", inspector_close },
         { "edit", inspector_edit },
         { "find", inspector_find },
+        { "is_closed", inspector_is_closed },
         { "pause", inspector_pause },
         { "queues", inspector_queues },
         { "quiet", inspector_quiet },

@@ -30,8 +30,18 @@ def _text_ms(text: str, what: str) -> float:
         total += float(part[1]) * _UNIT_MS[part[2]]
         at = part.end()
     if at < end or end == 0:
-        raise InvalidError(f'{what} is {text!r}; write a number and a unit, as "90s", "10m", "2h"')
+        raise InvalidError(
+            f'{what} is {shown(text)}; write a number and a unit, as "90s", "10m", "2h"'
+        )
     return total
+
+
+def shown(value: object) -> str:
+    """A wrong value in a message, however long it is."""
+    if isinstance(value, int) and abs(value) > 10**30:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def to_ms(value: Duration, what: str, *, least_ms: int = 0) -> int:
@@ -45,18 +55,19 @@ def to_ms(value: Duration, what: str, *, least_ms: int = 0) -> int:
     if isinstance(value, timedelta):
         ms = value / timedelta(milliseconds=1)
     elif isinstance(value, (int, float)):
-        ms = value * 1000
+        is_far = isinstance(value, int) and abs(value) > SPAN_MS_MAX  # perhaps too far for a float
+        ms = (SPAN_MS_MAX + 1 if value > 0 else -1) if is_far else value * 1000
     elif isinstance(value, str):
         ms = _text_ms(value, what)
     else:
         raise TypeError(f"{what} must be seconds, a timedelta or text, not {type(value).__name__}")
     if not math.isfinite(ms):
-        raise InvalidError(f"{what} is {value!r}; it must be finite")
+        raise InvalidError(f"{what} is {shown(value)}; it must be finite")
     if ms < least_ms:
         bound = "negative" if least_ms == 0 else f"less than {least_ms} ms"
-        raise InvalidError(f"{what} is {value!r}; it must not be {bound}")
+        raise InvalidError(f"{what} is {shown(value)}; it must not be {bound}")
     if ms > SPAN_MS_MAX:
-        raise InvalidError(f"{what} is {value!r}; the longest span is ten years")
+        raise InvalidError(f"{what} is {shown(value)}; the longest span is ten years")
     return math.ceil(round(ms, 3))
 
 

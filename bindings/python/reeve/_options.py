@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from reeve import _core
-from reeve._durations import Duration, to_ms, to_unix_ms
+from reeve._durations import Duration, shown, to_ms, to_unix_ms
 from reeve._errors import InvalidError
 from reeve._retry import CoreRetry, Retry, retry_of
 
@@ -126,15 +126,25 @@ def _headers(value: object) -> tuple[tuple[str, str], ...]:
             raise TypeError(f"headers must map strings to strings; {name!r} does not")
         if not name:
             raise InvalidError("headers has an empty name")
+        _utf8(name, "a header's name")
+        _utf8(text, f"header {shown(name)}")
     return tuple(value.items())
 
 
 def _key(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"idempotency_key must be a string, not {type(value).__name__}")
-    if not 1 <= len(value.encode("utf-8", "surrogatepass")) <= 128:
-        raise InvalidError("idempotency_key must be 1 to 128 bytes")
+    if not 1 <= _utf8(value, "idempotency_key") <= 128:
+        raise InvalidError(f"idempotency_key is {shown(value)}; it must be 1 to 128 bytes")
     return value
+
+
+def _utf8(text: str, what: str) -> int:
+    """How many bytes it is."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"{what} is {shown(text)}, no Unicode text: {error.reason}") from None
 
 
 def _due(options: Mapping[str, Any]) -> tuple[int, int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from reeve._durations import Duration, to_ms
+from reeve._durations import Duration, shown, to_ms
 from reeve._errors import InvalidError
 
 Backoff = Literal["exponential", "fixed", "linear"]
@@ -92,16 +91,18 @@ class Retry:
             raise TypeError("max_attempts must be an integer or None")
         if attempts is not None and not 1 <= attempts <= 1_000_000:
             raise InvalidError(f"max_attempts is {attempts}; it must be 1 to 1000000, or None")
-        if self.backoff not in _BACKOFFS:
-            raise InvalidError(f"backoff is {self.backoff!r}; one of {', '.join(_BACKOFFS)}")
-        if self.jitter is not None and self.jitter not in _JITTERS:
-            raise InvalidError(f"jitter is {self.jitter!r}; one of {', '.join(_JITTERS)}")
-        if not isinstance(self.factor, (int, float)) or not math.isfinite(self.factor):
-            raise InvalidError(f"factor is {self.factor!r}; it must be 1 to 100")
-        if not 1 <= self.factor <= 100:
-            raise InvalidError(f"factor is {self.factor}; it must be 1 to 100")
+        if not isinstance(self.backoff, str) or self.backoff not in _BACKOFFS:
+            raise InvalidError(f"backoff is {shown(self.backoff)}; one of {', '.join(_BACKOFFS)}")
+        if self.jitter is not None and (
+            not isinstance(self.jitter, str) or self.jitter not in _JITTERS
+        ):
+            raise InvalidError(f"jitter is {shown(self.jitter)}; one of {', '.join(_JITTERS)}")
+        if not isinstance(self.factor, (int, float)) or not 1 <= self.factor <= 100:
+            raise InvalidError(f"factor is {shown(self.factor)}; it must be 1 to 100")
         delays: tuple[int, ...] = ()
         if self.delays is not None:
+            if not isinstance(self.delays, Iterable) or isinstance(self.delays, str):
+                raise TypeError(f"delays must be a list of spans, not {shown(self.delays)}")
             delays = tuple(to_ms(d, f"delays[{i}]") for i, d in enumerate(self.delays))
             if not 1 <= len(delays) <= 32:
                 raise InvalidError(f"delays has {len(delays)} entries; it must have 1 to 32")

@@ -75,7 +75,7 @@ class BoundTask(Generic[P, R_co]):
                 merged.pop(name, None)
         return BoundTask(self._app, self._arguments, merged, frozenset(options) | self._given)
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """Stores the call and returns its job. Blocks for one round trip.
 
         Raises TypeError (arguments) before anything is stored, TaskExists, NetworkError, …
@@ -88,11 +88,11 @@ class BoundTask(Generic[P, R_co]):
         _, id, _, _, existing = self._app.client.enqueue(self._template, payload)
         return Job(self._app, id, self._queue, arguments, bool(existing))
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """``enqueue`` under the name that Celery taught."""
         return self.enqueue(*args, **kwargs)
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """``enqueue`` without blocking the event loop; concurrent calls share round trips."""
         arguments = self._arguments
         payload = arguments.encode(arguments.bind(*args, **kwargs))
@@ -208,7 +208,7 @@ class Task(BaseTask[P, R_co]):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Runs the function here and now; nothing is enqueued."""
         return cast(R_co, self._call(args, kwargs))
 
@@ -218,7 +218,7 @@ class AsyncTask(BaseTask[P, R_co]):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         """Runs the function here and now; nothing is enqueued."""
         return cast("Coroutine[Any, Any, R_co]", self._call(args, kwargs))
 
