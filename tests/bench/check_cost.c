@@ -287,7 +287,8 @@ static void do_build(run *r) {
     reeve_error err = { 0, "" };
     for (size_t i = 0; i < r->count; i++) {
         reeve__buf_clear(&r->buf);
-        must(reeve__enqueue_args_check(r->args, REEVE_PAYLOAD_BYTES_MAX, &err),
+        must(reeve__enqueue_args_check(r->args, REEVE_PAYLOAD_BYTES_MAX,
+                                       START_AT_MS, &err),
              &err);
         must(reeve__envelope_build(&r->buf, r->args, START_AT_MS, &err), &err);
     }

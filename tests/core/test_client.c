@@ -148,6 +148,24 @@ static void a_bad_item_is_named_and_nothing_is_stored(void **state) {
     close_bench(&b);
 }
 
+/* Counted from the server's now, which is the stores' own. */
+static void a_delay_beyond_the_deadline_is_refused(void **state) {
+    bench b;
+    open_bench(&b, state);
+    reeve_error err;
+    int64_t now_at_ms = 0;
+    must(reeve_client_now(&now_at_ms, b.client, &err), &err);
+    reeve_enqueue_args args = args_of("q", "a");
+    args.delay_ms = 3 * 3600000;
+    args.deadline_at_ms = now_at_ms + 3600000;
+    reeve_rc rc = reeve_client_enqueue(NULL, b.client, &args, &err);
+    must_fail(rc, REEVE_E_INVALID, &err, "delay_ms 10800000|deadline_at_ms");
+    assert_int_equal(store_queue_count(&b.st), 0);
+    args.deadline_at_ms = now_at_ms + 4 * 3600000;
+    must(reeve_client_enqueue(NULL, b.client, &args, &err), &err);
+    close_bench(&b);
+}
+
 /* --- threads --------------------------------------------------------------- */
 
 #define THREADS 16
@@ -438,6 +456,9 @@ int main(void) {
         OVER("mem", a_bad_item_is_named_and_nothing_is_stored),
         OVER("sqlite", a_bad_item_is_named_and_nothing_is_stored),
         OVER("redis", a_bad_item_is_named_and_nothing_is_stored),
+        OVER("mem", a_delay_beyond_the_deadline_is_refused),
+        OVER("sqlite", a_delay_beyond_the_deadline_is_refused),
+        OVER("redis", a_delay_beyond_the_deadline_is_refused),
         OVER("mem", callers_of_one_client_get_their_own_results),
         OVER("sqlite", callers_of_one_client_get_their_own_results),
         OVER("redis", callers_of_one_client_get_their_own_results),

@@ -35,7 +35,7 @@ static reeve_enqueue_args args_of(const char *type) {
 
 static reeve_rc check(const reeve_enqueue_args *args, reeve_error *err) {
     *err = (reeve_error){ 0 };
-    return reeve__enqueue_args_check(args, REEVE_PAYLOAD_BYTES_MAX, err);
+    return reeve__enqueue_args_check(args, REEVE_PAYLOAD_BYTES_MAX, AT, err);
 }
 
 static void refused(const reeve_enqueue_args *args, reeve_rc rc,
@@ -90,6 +90,41 @@ static void numbers_out_of_bounds_are_named(void **state) {
     }
 }
 
+static void a_task_is_due_before_its_deadline(void **state) {
+    (void)state;
+    static const struct {
+        reeve_enqueue_args args;
+        const char *message; /* NULL = accepted */
+    } rows[] = {
+        { { .delay_ms = 999, .deadline_at_ms = AT + 1000 }, NULL },
+        { { .delay_ms = 1000, .deadline_at_ms = AT + 1000 },
+          "delay_ms 1000 makes it due at 1763600001000, which is not before "
+          "deadline_at_ms 1763600001000" },
+        { { .delay_ms = 1, .deadline_at_ms = AT - 1 },
+          "delay_ms 1 makes it due at 1763600000001, which is not before "
+          "deadline_at_ms 1763599999999" },
+        { { .due_at_ms = AT + 5, .deadline_at_ms = AT + 6 }, NULL },
+        { { .due_at_ms = AT + 5, .deadline_at_ms = AT + 5 },
+          "due_at_ms 1763600000005 is not before deadline_at_ms "
+          "1763600000005" },
+        { { .due_at_ms = INT64_MAX, .deadline_at_ms = 1 },
+          "due_at_ms 9223372036854775807 is not before deadline_at_ms 1" },
+        { { .due_at_ms = INT64_MAX }, NULL },
+        /* too late already: a worker archives it, and says so */
+        { { .deadline_at_ms = AT - 1 }, NULL },
+        { { .due_at_ms = AT - 2, .deadline_at_ms = AT - 1 }, NULL },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        reeve_enqueue_args args = rows[i].args;
+        args.type = BYTES("t");
+        reeve_error err;
+        reeve_rc rc = check(&args, &err);
+        assert_int_equal(rc, rows[i].message ? REEVE_E_INVALID : REEVE_OK);
+        assert_string_equal(err.message,
+                            rows[i].message ? rows[i].message : "");
+    }
+}
+
 static void names_and_bytes_are_checked(void **state) {
     (void)state;
     reeve_error err;
@@ -120,11 +155,11 @@ static void names_and_bytes_are_checked(void **state) {
     args.idempotency_key = BYTES("any\0 value \xff");
     args.payload = (reeve_bytes){ longest, 101 };
     assert_int_equal(check(&args, &err), REEVE_OK);
-    assert_int_equal(reeve__enqueue_args_check(&args, 100, &err),
+    assert_int_equal(reeve__enqueue_args_check(&args, 100, AT, &err),
                      REEVE_E_TOO_BIG);
     assert_string_equal(err.message,
                         "payload has 101 bytes, at most 100 allowed");
-    assert_int_equal(reeve__enqueue_args_check(&args, 101, &err), REEVE_OK);
+    assert_int_equal(reeve__enqueue_args_check(&args, 101, AT, &err), REEVE_OK);
     args.payload = (reeve_bytes){ NULL, 5 };
     refused(&args, REEVE_E_USAGE, "payload is null but has 5 bytes");
 }
@@ -317,6 +352,7 @@ static void worst_case_fits_the_line(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_out_of_bounds_are_named),
+        cmocka_unit_test(a_task_is_due_before_its_deadline),
         cmocka_unit_test(names_and_bytes_are_checked),
         cmocka_unit_test(headers_are_checked),
         cmocka_unit_test(retry_options_are_checked),

@@ -39,7 +39,7 @@ static reeve_enqueue_args args_of(const char *type) {
 
 static reeve_rc check(const reeve_enqueue_args *args, reeve_error *err) {
     *err = (reeve_error){ 0 };
-    return reeve__enqueue_args_check(args, REEVE_PAYLOAD_BYTES_MAX, err);
+    return reeve__enqueue_args_check(args, REEVE_PAYLOAD_BYTES_MAX, AT, err);
 }
 
 static void build_text(reeve__buf *buf, const reeve_enqueue_args *args,

@@ -623,6 +623,28 @@ static void what_is_refused_says_nothing(void **state) {
     reeve_protocol_free(protocol);
 }
 
+/* A task that is sent again was judged when it was sent first. */
+static void only_a_new_task_must_be_due_before_its_deadline(void **state) {
+    (void)state;
+    reeve_protocol *protocol = protocol_new(NULL, 0);
+    uint64_t op;
+    reeve_error err;
+    int64_t now_at_ms = reeve_env_now_at_ms(NULL);
+    reeve_enqueue_args args = REEVE_ENQUEUE_ARGS_INIT;
+    args.type = reeve_bytes_of("t");
+    args.id = reeve_bytes_of("a");
+    args.delay_ms = 60000;
+    args.deadline_at_ms = now_at_ms + 60000;
+    assert_int_equal(
+        reeve_protocol_enqueue(&op, protocol, &args, 1, false, &err),
+        REEVE_E_INVALID);
+    assert_non_null(strstr(err.message, "delay_ms 60000 "));
+    assert_int_equal(reeve_protocol_output(protocol).size, 0);
+    assert_int_equal(
+        reeve_protocol_enqueue(&op, protocol, &args, 1, true, &err), 0);
+    reeve_protocol_free(protocol);
+}
+
 static void extend_promote_reclaim(void **state) {
     (void)state;
     reeve_protocol *protocol = protocol_new(NULL, 0);
@@ -676,6 +698,7 @@ int main(void) {
         cmocka_unit_test(garbage_breaks_the_stream),
         cmocka_unit_test(damaged_answers_do_no_harm),
         cmocka_unit_test(what_is_refused_says_nothing),
+        cmocka_unit_test(only_a_new_task_must_be_due_before_its_deadline),
         cmocka_unit_test(extend_promote_reclaim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

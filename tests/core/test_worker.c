@@ -223,11 +223,11 @@ static void past_deadline_is_archived_unstarted(void **state) {
     open_bench(&b, true, NULL);
     start(&b);
     reeve_enqueue_args args = plain();
-    args.deadline_at_ms = START_AT_MS + 1000;
+    args.deadline_at_ms = START_AT_MS + 5001;
     args.delay_ms = 5000;
     char id[REEVE_ID_BYTES_MAX + 1];
     put(&b, args, id);
-    must(reeve_env_advance(b.env, 5000, NULL), NULL);
+    must(reeve_env_advance(b.env, 5001, NULL), NULL);
     step(&b);
     step(&b);
     assert_null(next_delivery(&b));

@@ -136,7 +136,7 @@ static void check_build(reeve_bytes input) {
     args.headers = headers;
     args.header_count = 2;
     args.payload = input;
-    if (reeve__enqueue_args_check(&args, SIZE_MAX, NULL) != REEVE_OK)
+    if (reeve__enqueue_args_check(&args, SIZE_MAX, 9, NULL) != REEVE_OK)
         return;
     reeve__buf out;
     reeve__buf_init(&out, NULL);

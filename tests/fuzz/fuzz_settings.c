@@ -115,7 +115,7 @@ static void fuzz_args(source *from) {
     args.retention_ms = take_int(from);
     args.max_crashes = (int32_t)take_int(from);
     reeve_error err = { 0 };
-    reeve_rc rc = reeve__enqueue_args_check(&args, 100, &err);
+    reeve_rc rc = reeve__enqueue_args_check(&args, 100, 1763600000000, &err);
     expect_message(rc, &err);
     if (rc)
         return;

@@ -103,6 +103,19 @@ def test_using_refuses(
     assert mem_app.queues() == []
 
 
+def test_a_task_that_expires_before_it_is_due_is_refused(mem_app: App) -> None:
+    @mem_app.task
+    def handler() -> None: ...
+
+    with pytest.raises(InvalidError, match=r"delay_ms 10800000 .* deadline_at_ms"):
+        handler.using(delay="3h", expires="1h").enqueue()
+    with pytest.raises(InvalidError, match=r"due_at_ms .* deadline_at_ms"):
+        handler.using(at=AWARE, deadline=AWARE).enqueue()
+    assert mem_app.queues() == []
+    handler.using(delay="1h", expires="3h").enqueue()
+    handler.using(deadline=datetime(2001, 1, 1, tzinfo=UTC)).enqueue()
+
+
 def test_async_cannot_run_in_a_thread(mem_app: App) -> None:
     with pytest.raises(InvalidError, match="needs a plain function"):
 

@@ -96,7 +96,8 @@ typedef struct reeve_enqueue_args {
     int64_t delay_ms;       /* due this long from now, on the server's clock */
     int64_t due_at_ms;      /* or at this Unix time; not both */
     int64_t timeout_ms;     /* per run; 0 = none */
-    int64_t deadline_at_ms; /* never started or retried after; 0 = none */
+    int64_t deadline_at_ms; /* never started or retried from then on, and
+                               later than the task is due; 0 = none */
     int64_t lease_ms;       /* 0 = the worker's */
     int64_t retention_ms;   /* keep when done; 0 = delete, REEVE_NEVER = ever */
     int32_t max_crashes;    /* 0 = 3, REEVE_NEVER = no limit */

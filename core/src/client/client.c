@@ -350,11 +350,11 @@ static reeve_rc prepared_init(prepared *prep, reeve_env *env, size_t count,
  * stops growing. */
 static reeve_rc prepare_item(prepared *prep, size_t index, reeve_client *client,
                              const reeve_enqueue_args *args, reeve_error *err) {
-    reeve_rc rc =
-        reeve__enqueue_args_check(args, client->payload_bytes_max, err);
+    int64_t now_at_ms = server_now(client);
+    reeve_rc rc = reeve__enqueue_args_check(args, client->payload_bytes_max,
+                                            now_at_ms, err);
     if (rc)
         return rc;
-    int64_t now_at_ms = server_now(client);
     reeve__enqueue_item *item = &prep->items[index];
     item->queue = args->queue.size ? args->queue : reeve_bytes_of("default");
     item->id = args->id;

@@ -69,6 +69,26 @@ static reeve_rc check_ranges(const reeve_enqueue_args *args, reeve_error *err) {
     return REEVE_OK;
 }
 
+/* As the worker judges a start: from its deadline on there is none. */
+static reeve_rc check_due(const reeve_enqueue_args *args, int64_t now_at_ms,
+                          reeve_error *err) {
+    if (args->deadline_at_ms == 0)
+        return REEVE_OK;
+    int64_t due_at_ms = reeve__add_sat(now_at_ms, args->delay_ms);
+    if (args->delay_ms != 0 && due_at_ms >= args->deadline_at_ms)
+        return reeve__fail(err, REEVE_E_INVALID,
+                           "delay_ms %lld makes it due at %lld, which is not "
+                           "before deadline_at_ms %lld",
+                           (long long)args->delay_ms, (long long)due_at_ms,
+                           (long long)args->deadline_at_ms);
+    if (args->due_at_ms >= args->deadline_at_ms)
+        return reeve__fail(err, REEVE_E_INVALID,
+                           "due_at_ms %lld is not before deadline_at_ms %lld",
+                           (long long)args->due_at_ms,
+                           (long long)args->deadline_at_ms);
+    return REEVE_OK;
+}
+
 static reeve_rc check_header_text(const char *what, size_t index,
                                   reeve_bytes text, reeve_error *err) {
     if (text.size == 0)
@@ -146,7 +166,8 @@ static reeve_rc check_retry(const reeve_enqueue_args *args, reeve_error *err) {
 }
 
 reeve_rc reeve__enqueue_args_check(const reeve_enqueue_args *args,
-                                   size_t payload_bytes_max, reeve_error *err) {
+                                   size_t payload_bytes_max, int64_t now_at_ms,
+                                   reeve_error *err) {
     if (args->payload.size > payload_bytes_max)
         return reeve__fail(err, REEVE_E_TOO_BIG,
                            "payload has %zu bytes, at most %zu allowed",
@@ -158,6 +179,8 @@ reeve_rc reeve__enqueue_args_check(const reeve_enqueue_args *args,
     reeve_rc rc = check_names(args, err);
     if (rc == REEVE_OK)
         rc = check_ranges(args, err);
+    if (rc == REEVE_OK)
+        rc = check_due(args, now_at_ms, err);
     if (rc == REEVE_OK)
         rc = check_headers(args, err);
     if (rc == REEVE_OK)

@@ -71,12 +71,13 @@ typedef struct reeve__envelope {
 /*
  * Validates args completely (names, sizes, ranges, UTF-8 of headers, retry) with
  * errors that name thing, value and bound. Header names are unique, header
- * texts hold no NUL. payload_bytes_max as in the client's
- * options. Nothing is stored before this has said yes. Errors: INVALID, TOO_BIG,
+ * texts hold no NUL. payload_bytes_max as in the client's options; now_at_ms is
+ * the server's, for a delay that ends after the deadline. Nothing is stored before this has said yes. Errors: INVALID, TOO_BIG,
  * USAGE, UNSUPPORTED. args is already loaded (reeve__struct_load).
  */
 reeve_rc reeve__enqueue_args_check(const reeve_enqueue_args *args,
-                                   size_t payload_bytes_max, reeve_error *err);
+                                   size_t payload_bytes_max, int64_t now_at_ms,
+                                   reeve_error *err);
 
 /* Appends the envelope of a checked new task, whose line always fits. Errors:
  * NOMEM; UNSUPPORTED when args->retry was never checked. */

@@ -47,7 +47,9 @@ static reeve_rc take_task(reeve_protocol *protocol, reeve__job *job,
     reeve_rc rc = reeve__struct_load(&args, sizeof(args), sizeof(args), given,
                                      "reeve_enqueue_args", err);
     if (rc == REEVE_OK) {
-        rc = reeve__enqueue_args_check(&args, REEVE_PAYLOAD_BYTES_MAX, err);
+        /* one sent again was judged when it was due that much sooner */
+        rc = reeve__enqueue_args_check(&args, REEVE_PAYLOAD_BYTES_MAX,
+                                       item->resent ? 0 : now_at_ms, err);
     }
     if (rc < 0) {
         return rc;
@@ -162,8 +164,8 @@ static reeve_rc take_tasks(reeve_protocol *protocol, reeve__job *job,
     reeve_rc rc = REEVE_OK;
     for (size_t i = 0; i < count && rc == REEVE_OK; i++) {
         reeve__enqueue_item *item = &job->items[i];
-        rc = take_task(protocol, job, item, &args[i], now_at_ms, err);
         item->resent = resent;
+        rc = take_task(protocol, job, item, &args[i], now_at_ms, err);
         job->order[i] = item;
     }
     if (rc == REEVE_OK) {
