@@ -57,21 +57,23 @@ local function check_type(value, wanted, name, level)
   end
 end
 
---- An app: a broker and the tasks of this program. Opens nothing yet.
+--- An app: a broker and the tasks of this program. Opens nothing yet, but
+-- refuses a url that could not be opened.
 -- @tparam[opt] table options url, prefix, timeout, payload_max
 function reeve.new(options)
   options = options == nil and {} or options
   check_type(options, "table", "options")
-  local ok, message, code = core.check_client(options)
+  local kept = {}
+  for name, value in pairs(options) do kept[name] = value end
+  if kept.url == nil then kept.url = os.getenv "REEVE_URL" end
+  local ok, message, code = core.check_client(kept)
   if not ok then return nil, message, code end
   local app = setmetatable({
-    _options = {},
+    _options = kept,
     _tasks = {},   -- type -> { options =, handler = }
     _types = {},   -- in the order of app:task
     _broken = nil, -- why app:run must not start
   }, App)
-  for name, value in pairs(options) do app._options[name] = value end
-  if not app._options.url then app._options.url = os.getenv "REEVE_URL" end
   reeve._apps[#reeve._apps + 1] = app
   app._number = #reeve._apps
   return app

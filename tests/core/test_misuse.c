@@ -250,6 +250,8 @@ static void urls_are_checked(void **state) {
         reeve_client *client = NULL;
         reeve_inspector *inspector = NULL;
         reeve_error err = { 0 };
+        must_fail(reeve_url_check(NULL, rows[i].url, &err), REEVE_E_INVALID,
+                  &err, rows[i].words);
         must_fail(reeve_client_open(&client, NULL, &options, &err),
                   REEVE_E_INVALID, &err, rows[i].words);
         assert_null(client);
@@ -262,6 +264,26 @@ static void urls_are_checked(void **state) {
                   REEVE_E_INVALID, &err, rows[i].words);
         assert_null(worker);
     }
+}
+
+/* Said of the text alone: nobody is there. */
+static void good_urls_are_not_opened(void **state) {
+    (void)state;
+    static const char *const good[] = {
+        NULL,
+        "redis://nobody.invalid:1/3?allow_eviction=yes",
+        "redis+unix:///no/such/socket",
+        "sqlite:///no/such/folder/x.db?sync=full",
+        "sqlite:x.db",
+        "mem://x",
+    };
+    reeve_error err = { 0 };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        must(reeve_url_check(NULL, good[i], &err), &err);
+    must_fail(reeve_url_check(NULL, "redis+sentinel://h/m", &err),
+              REEVE_E_UNSUPPORTED, &err, "not in this version");
+    assert_int_equal(reeve_url_check(NULL, "redis://h/x", NULL),
+                     REEVE_E_INVALID);
 }
 
 static void inspector_functions_check_their_arguments(void **state) {
@@ -551,6 +573,7 @@ int main(void) {
         cmocka_unit_test(a_clients_own_payload_bound_holds),
         cmocka_unit_test(client_functions_check_their_arguments),
         cmocka_unit_test(urls_are_checked),
+        cmocka_unit_test(good_urls_are_not_opened),
         cmocka_unit_test(inspector_functions_check_their_arguments),
         cmocka_unit_test(worker_functions_check_their_arguments),
         cmocka_unit_test(outcomes_without_their_bytes_are_refused),

@@ -24,11 +24,17 @@ describe("reeve.new", function()
     assert.is_nil(app)
     assert.matches("timeout is 'soon'", message)
     assert.equal("invalid", code)
-    local info
-    info, message, code = assert(reeve.new { url = "foo://x" }):enqueue("a")
-    assert.is_nil(info)
+    app, message, code = reeve.new { url = "foo://x" }
+    assert.is_nil(app)
     assert.matches("foo://", message, 1, true)
     assert.equal("invalid", code)
+    app, message, code = reeve.new { url = "redis+sentinel://x/main" }
+    assert.is_nil(app)
+    assert.matches("not in this version", message, 1, true)
+    assert.equal("unsupported", code)
+    app, message = reeve.new { url = false }
+    assert.is_nil(app)
+    assert.equal("url must be a string, not boolean", message)
   end)
 
   it("raises for a wrong type of argument only", function()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reeve import App, InvalidError, NotFound, Retry, UsageError
+from reeve import App, InvalidError, NotFound, Retry, UnsupportedError, UsageError
 from reeve.worker import Worker
 
 AWARE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -213,14 +213,22 @@ def test_worker_refuses(
     [
         (5, TypeError, "url must be a string"),
         ("localhost", InvalidError, "url has no scheme"),
-        ("ftp://localhost", InvalidError, "scheme"),
+        ("ftp://localhost", InvalidError, "unknown broker scheme ftp://"),
         ("redis://host:99999", InvalidError, "port"),
+        ("redis+sentinel://host/main", UnsupportedError, "not in this version"),
+        ("sqlite://relative.db", InvalidError, "must be absolute"),
+        ("mem://x?y=1", InvalidError, "takes no options"),
+        ("mem://x\0", ValueError, "null character"),
     ],
     ids=str,
 )
 def test_bad_urls(url: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        App(url).queues()
+        App(url)
+    app = App("mem://x")
+    with pytest.raises(error):
+        app.rebase(url)
+    assert app.url == "mem://x"
 
 
 def test_bad_prefix_and_timeout() -> None:

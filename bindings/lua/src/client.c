@@ -217,7 +217,8 @@ static int client_now(lua_State *L) {
     return 1;
 }
 
-/* check_client(options) → true: what client() would refuse, without opening */
+/* check_client(options) → true: what client() would refuse of
+ * them, without opening */
 static int check_client(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
@@ -225,6 +226,10 @@ static int check_client(lua_State *L) {
     reeve_rc rc = 0;
     if (!reeve_lua_read_client(L, &options, &rc, 1, "reeve.new"))
         return reeve_lua_refuse(L, rc);
+    reeve_error err = { 0 };
+    rc = reeve_url_check(NULL, options.url, &err);
+    if (rc)
+        return reeve_lua_fail(L, rc, &err);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, 
 from reeve import _core
 from reeve._context import Context
 from reeve._durations import Duration, to_ms
-from reeve._errors import InvalidError, UsageError
+from reeve._errors import UsageError
 from reeve._inspect import DeadLetters, Inspect, QueueInfo, WorkerInfo
 from reeve._job import Job, JobInfo, State
 from reeve._options import TaskOptions, check_name
@@ -89,8 +89,8 @@ class App:
 
     ``url``: ``redis://``, ``rediss://``, ``redis+unix://``, ``sqlite:///path`` or ``mem://name``;
     by default the environment variable REEVE_URL, else an SQLite file in the user's state
-    directory. Nothing is opened before the first call that needs the broker. Safe to share
-    between threads, and across fork.
+    directory. A bad one is refused at once; nothing is opened before the first call that needs
+    the broker. Safe to share between threads, and across fork.
 
     ``prefix`` is put before every key in Redis; ``timeout`` bounds one call to the broker,
     reconnects included.
@@ -105,8 +105,8 @@ class App:
     ) -> None:
         if url is not None and not isinstance(url, str):
             raise TypeError(f"url must be a string, not {type(url).__name__}")
-        if url is not None and "://" not in url:
-            raise InvalidError("url has no scheme; write redis://, sqlite:///path or mem://name")
+        if url is not None:
+            _core.check_url(url)
         self._url = url
         self._prefix = None if prefix is None else check_name(prefix, "prefix")
         self._timeout_ms = to_ms(timeout, "timeout", least_ms=1)
@@ -181,8 +181,7 @@ class App:
 
     def rebase(self, url: str, *, prefix: str | None = None) -> None:
         """Uses another broker from now on; what was open is closed."""
-        if "://" not in url:
-            raise InvalidError("url has no scheme; write redis://, sqlite:///path or mem://name")
+        _core.check_url(url)
         self.close()
         self._url = url
         if prefix is not None:

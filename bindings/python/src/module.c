@@ -147,7 +147,19 @@ static PyObject *json_traits(PyObject *module, PyObject *arg) {
     return PyLong_FromUnsignedLong(glue_json_traits(data, (size_t)size));
 }
 
+static PyObject *check_url(PyObject *module, PyObject *args) {
+    const char *url = NULL;
+    if (!PyArg_ParseTuple(args, "s:check_url", &url))
+        return NULL;
+    reeve_error err = { 0 };
+    reeve_rc rc = reeve_url_check(NULL, url, &err);
+    if (rc < 0)
+        return glue_raise(PyModule_GetState(module), rc, &err);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    { "check_url", check_url, METH_VARARGS, "Refuses what no open takes." },
     { "code_slug", code_slug, METH_O, "Slug of an error code." },
     { "code_text", code_text, METH_O, "Default text of an error code." },
     { "json_traits", json_traits, METH_O, "What JSON text holds, JSON_…." },

@@ -30,6 +30,12 @@ typedef struct reeve_client_options {
 
 REEVE_BEGIN_DECLS
 
+/* What opening url would refuse of its text: scheme, form, options. Connects to
+ * nothing; NULL, the default, is good. Errors: INVALID, TOO_BIG, UNSUPPORTED,
+ * NOMEM. Thread: any. */
+REEVE_EXTERN reeve_rc reeve_url_check(reeve_env *env, const char *url,
+                                      reeve_error *err);
+
 /* Opens and checks the broker. New client. Errors: INVALID (url), NET, TIMEOUT,
  * AUTH, TLS, SERVER, UNSAFE, UNSUPPORTED, NOMEM. Thread: any. */
 REEVE_EXTERN reeve_rc reeve_client_open(reeve_client **out, reeve_env *env,

@@ -291,6 +291,12 @@ reeve_rc reeve__broker_open(reeve__broker **out, reeve_env *env,
                             reeve_error *err);
 void reeve__broker_close(reeve__broker *broker); /* accepts NULL */
 
+/* What the openers refuse of a url's text; reeve_url_check chooses by scheme,
+ * and has reeve_redis_url_parse for Redis. */
+reeve_rc reeve__sqlite_url_check(reeve_env *env, const char *url,
+                                 reeve_error *err);
+reeve_rc reeve__mem_url_check(const char *url, reeve_error *err);
+
 /* Openers of the concrete brokers, called by reeve__broker_open. */
 reeve_rc reeve__redis_open(reeve__broker **out, reeve_env *env,
                            const reeve__broker_options *options,

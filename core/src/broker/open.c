@@ -3,6 +3,9 @@
  * user's state directory. The library reads no environment variables: the home
  * directory comes from the user database.
  */
+#include <reeve/client.h>
+#include <reeve/sys/protocol.h>
+
 #include "base/buf.h"
 #include "broker/broker.h"
 #include "wire/url.h"
@@ -88,19 +91,11 @@ static reeve_rc default_url(reeve__buf *out, reeve_env *env, reeve_error *err) {
     return rc;
 }
 
-static reeve_rc open_url(reeve__broker **out, reeve_env *env,
-                         const reeve__broker_options *options,
-                         reeve_error *err) {
-    const char *url = options->url;
-    if (reeve__url_is_redis(url)) {
-        return reeve__redis_open(out, env, options, err);
-    }
-    if (strncmp(url, "sqlite:", strlen("sqlite:")) == 0) {
-        return reeve__sqlite_open(out, env, options, err);
-    }
-    if (strncmp(url, "mem://", strlen("mem://")) == 0) {
-        return reeve__mem_open(out, env, options, err);
-    }
+static bool starts_with(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static reeve_rc refuse_scheme(const char *url, reeve_error *err) {
     /* Only the scheme is shown: the rest may hold a password. */
     int shown = (int)strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
     if (shown > 0 && shown <= 32 && strncmp(url + shown, "://", 3) == 0) {
@@ -110,6 +105,47 @@ static reeve_rc open_url(reeve__broker **out, reeve_env *env,
     }
     return reeve__fail(err, REEVE_E_INVALID,
                        "broker url has no scheme, known are %s", KNOWN_SCHEMES);
+}
+
+static reeve_rc open_url(reeve__broker **out, reeve_env *env,
+                         const reeve__broker_options *options,
+                         reeve_error *err) {
+    const char *url = options->url;
+    if (reeve__url_is_redis(url)) {
+        return reeve__redis_open(out, env, options, err);
+    }
+    if (starts_with(url, "sqlite:")) {
+        return reeve__sqlite_open(out, env, options, err);
+    }
+    if (starts_with(url, "mem://")) {
+        return reeve__mem_open(out, env, options, err);
+    }
+    return refuse_scheme(url, err);
+}
+
+static reeve_rc check_redis_url(reeve_env *env, const char *url,
+                                reeve_error *err) {
+    reeve_redis_url *parts = NULL;
+    reeve_rc rc = reeve_redis_url_parse(&parts, env, url, err);
+    reeve_redis_url_free(parts);
+    return rc;
+}
+
+reeve_rc reeve_url_check(reeve_env *env, const char *url, reeve_error *err) {
+    reeve__error_clear(err);
+    if (!url) {
+        return REEVE_OK;
+    }
+    if (reeve__url_is_redis(url)) {
+        return check_redis_url(env, url, err);
+    }
+    if (starts_with(url, "sqlite:")) {
+        return reeve__sqlite_url_check(env, url, err);
+    }
+    if (starts_with(url, "mem://")) {
+        return reeve__mem_url_check(url, err);
+    }
+    return refuse_scheme(url, err);
 }
 
 reeve_rc reeve__broker_open(reeve__broker **out, reeve_env *env,

@@ -370,25 +370,32 @@ static const reeve__broker_ops mem_ops = {
     .now = mem_now,
 };
 
+reeve_rc reeve__mem_url_check(const char *url, reeve_error *err) {
+    if (strpbrk(url, "?#")) {
+        return reeve__fail(err, REEVE_E_INVALID,
+                           "a mem:// url takes no options: %.100s", url);
+    }
+    return REEVE_OK;
+}
+
 reeve_rc reeve__mem_open(reeve__broker **out, reeve_env *env,
                          const reeve__broker_options *options,
                          reeve_error *err) {
     *out = NULL;
-    const char *name = options->url + strlen("mem://");
-    if (strpbrk(name, "?#")) {
-        return reeve__fail(err, REEVE_E_INVALID,
-                           "a mem:// url takes no options: %.100s",
-                           options->url);
+    reeve_rc rc = reeve__mem_url_check(options->url, err);
+    if (rc < 0) {
+        return rc;
     }
     reeve__mem_broker *mem = reeve__calloc(env, 1, sizeof(*mem));
     if (!mem) {
         return reeve__fail_nomem(err);
     }
-    reeve_rc rc = reeve__wakefd_open(&mem->wake, err);
+    rc = reeve__wakefd_open(&mem->wake, err);
     if (rc < 0) {
         reeve__free(env, mem);
         return rc;
     }
+    const char *name = options->url + strlen("mem://");
     rc = reeve__mem_store_take(&mem->store, env, name, err);
     if (rc < 0) {
         reeve__wakefd_close(&mem->wake);

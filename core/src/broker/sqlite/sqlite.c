@@ -100,6 +100,14 @@ static reeve_rc read_url(reeve__sqlite *sq, const char *url, reeve_error *err) {
     return REEVE_OK;
 }
 
+reeve_rc reeve__sqlite_url_check(reeve_env *env, const char *url,
+                                 reeve_error *err) {
+    reeve__sqlite probe = { .base.env = env };
+    reeve_rc rc = read_url(&probe, url, err);
+    reeve__free(env, probe.path);
+    return rc;
+}
+
 static void sqlite_close(reeve__broker *broker) {
     reeve__sqlite *sq = (reeve__sqlite *)broker;
     reeve_env *env = broker->env;
