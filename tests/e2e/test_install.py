@@ -57,6 +57,13 @@ int main() {
     std::cout << reeve_version() << std::endl;
 }
 """
+LUA_SCRIPT = """
+local reeve = require "reeve"
+print(reeve.in_worker)
+local app = assert(reeve.new { url = "mem://idle" })
+app:task("t", function() end)
+app:run { on_start = function() os.execute "kill -TERM $PPID" end }
+"""
 CMAKE_VERSION_PROJECT = """
 cmake_minimum_required(VERSION 3.22)
 project(stranger C)
@@ -215,6 +222,22 @@ def test_bad_url_is_named(programs: Path) -> None:
     done = subprocess.run([programs / "producer", "ftp://x"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "invalid: unknown broker scheme ftp://" in done.stderr
+
+
+@pytest.mark.parametrize("interpreter", ["lua5.4", "luajit"])
+def test_the_lua_launcher_finds_its_modules(interpreter: str, prefix: Path, tmp_path: Path) -> None:
+    """Whatever the prefix is, without LUA_PATH; so do the states of its worker."""
+    launcher = prefix / "bin" / "reeve-lua"
+    if not launcher.exists():
+        pytest.skip("a build without Lua")
+    env = {name: text for name, text in os.environ.items() if not name.startswith("LUA_")}
+    (tmp_path / "idle.lua").write_text(LUA_SCRIPT)
+    command = [interpreter, launcher, "worker", "idle.lua", "--concurrency", "1"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "false\ntrue\n"
 
 
 def sized_types(prefix: Path) -> list[str]:
