@@ -9,10 +9,11 @@ local HELP = [[
 reeve-lua worker SCRIPT [OPTIONS] [-- ARGUMENTS]   run the script's tasks
 reeve-lua dev SCRIPT [OPTIONS] [-- ARGUMENTS]      the same; starts again when
                                                    a file of it changes
-reeve-lua version
-reeve-lua help
+reeve-lua version, --version
+reeve-lua help, --help, -h
 
-What is given here goes before what the script gives reeve.new and app:run.
+Options stand before or after SCRIPT. What is given here goes before what the
+script gives reeve.new and app:run.
 
   --url URL            broker
   --prefix NAME        of every Redis key
@@ -30,6 +31,11 @@ What is given here goes before what the script gives reeve.new and app:run.
 local function fail(message)
   io.stderr:write("reeve-lua: ", message, "\n")
   return 2
+end
+
+local function help()
+  io.write(HELP)
+  return 0
 end
 
 --- "mail=6,default" as app:run takes it.
@@ -81,29 +87,49 @@ local FLAGS = {
   ["--id"] = { "run", "id", as_text },
 }
 
---- Reads words from the third on; gives { broker =, run =, args = }.
+--- Reads the option at a place into given: how many words it takes, or nil and
+-- a message.
+local function parse_option(given, words, at)
+  local flag, value = words[at]:match "^([^=]*)=(.*)$"
+  local taken = flag and 1 or 2
+  if not flag then flag, value = words[at], words[at + 1] end
+  local rule = FLAGS[flag]
+  if not rule then return nil, "no option " .. flag .. "; see reeve-lua help" end
+  if value == nil or taken == 2 and value:find "^%-%-" then
+    return nil, flag .. " needs a value"
+  end
+  local read, message = rule[3](value, flag)
+  if read == nil then return nil, message end
+  given[rule[1]][rule[2]] = read
+  return taken
+end
+
+--- Reads words from the second on: the script, options on either side of it;
+-- gives { script =, broker =, run =, args =, help = }.
 local function parse(words)
   local given = { broker = {}, run = {}, args = {} }
-  local at = 3
+  local at = 2
   while words[at] do
     local word = words[at]
     if word == "--" then
       for i = at + 1, #words do given.args[#given.args + 1] = words[i] end
       break
+    elseif word == "--help" or word == "-h" then
+      given.help = true
+      return given
+    elseif word:find "^%-" then
+      local taken, message = parse_option(given, words, at)
+      if not taken then return nil, message end
+      at = at + taken
+    elseif given.script then
+      return nil, ("one script, not %s and %s; the script's own arguments "
+        .. "follow --"):format(given.script, word)
+    else
+      given.script = word
+      at = at + 1
     end
-    local flag, value = word, words[at + 1]
-    if word:find("=", 1, true) then
-      flag, value = word:match "^([^=]*)=(.*)$"
-      at = at - 1
-    end
-    local rule = FLAGS[flag]
-    if not rule then return nil, "no option " .. flag end
-    if value == nil then return nil, flag .. " needs a value" end
-    local read, message = rule[3](value, flag)
-    if read == nil then return nil, message end
-    given[rule[1]][rule[2]] = read
-    at = at + 2
   end
+  if not given.script then return nil, words[1] .. " needs a script" end
   return given
 end
 
@@ -133,7 +159,8 @@ local function load_script(script, args)
 end
 
 --- Counters, or nil and a message.
-local function run(script, given)
+local function run(given)
+  local script = given.script
   local loaded, message = load_script(script, given.args)
   if not loaded then return nil, message end
   local app
@@ -165,43 +192,42 @@ local function start_again(words)
   return fail(message)
 end
 
-local function develop(words, script, given)
-  local stats, message = run(script, given)
+local function develop(words, given)
+  local stats, message = run(given)
   if not stats then
     io.stderr:write("reeve-lua: ", message, "\n")
-    core.wait_change(reeve._watched(script))
+    core.wait_change(reeve._watched(given.script))
   elseif not stats.changed then
     return 0
   end
   return start_again(words)
 end
 
-local function work(script, given)
-  local stats, message = run(script, given)
+local function work(given)
+  local stats, message = run(given)
   return stats and 0 or fail(message)
 end
 
 --- Runs a command line; gives the exit code.
 function launcher.main(words)
-  local command, script = words[1], words[2]
-  if command == "version" then
+  local command = words[1]
+  if command == "version" or command == "--version" then
     print(core.VERSION)
     return 0
   end
   if command == "help" or command == "--help" or command == "-h" then
-    io.write(HELP)
-    return 0
+    return help()
   end
   if command ~= "worker" and command ~= "dev" then
     return fail(command and "no command " .. command
       or "no command; see reeve-lua help")
   end
-  if not script then return fail(command .. " needs a script") end
   local given, message = parse(words)
   if not given then return fail(message) end
+  if given.help then return help() end
   reeve._launcher = { watch = command == "dev" }
-  if command == "dev" then return develop(words, script, given) end
-  return work(script, given)
+  if command == "dev" then return develop(words, given) end
+  return work(given)
 end
 
 return launcher

@@ -67,15 +67,16 @@ describe("reeve-lua dev", function()
 end)
 
 describe("reeve-lua worker", function()
-  --- Runs the worker of worker_spec.lua with one task and words before `--`.
-  local function run(words)
+  --- Runs the worker of worker_spec.lua with one task and words before `--`,
+  -- others before the script.
+  local function run(words, first)
     local url, remove = util.file_url()
     finally(remove)
     local app = assert(reeve.new { url = url })
     assert(app:enqueue("token", nil, { queue = "q", max_retries = 0, retention = 60 }))
     assert(app:enqueue("stop", nil, { queue = "q", priority = 0, retention = 60 }))
-    local line = "timeout -k 5 60 %s %s/../bin/reeve-lua worker %s/lua/scripts/worker.lua --url %s %s -- %s 2>&1"
-    line = line:format(util.interpreter, util.tests, util.tests, url, words, url)
+    local line = "timeout -k 5 60 %s %s/../bin/reeve-lua worker %s %s/lua/scripts/worker.lua --url %s %s -- %s 2>&1"
+    line = line:format(util.interpreter, util.tests, first or "", util.tests, url, words, url)
     local pipe = assert(io.popen(line .. '; echo "exit $?"'))
     local output = pipe:read "*a"
     pipe:close()
@@ -90,6 +91,15 @@ describe("reeve-lua worker", function()
       assert.matches("exit 0\n$", output)
       assert.is_table(done.token, output)
     end
+  end)
+
+  it("takes options on either side of the script", function()
+    local output, done = run("--prefetch 1", "--concurrency 1 --queues q=2 --lease=30")
+    assert.matches("exit 0\n$", output)
+    assert.is_table(done.token, output)
+    output = run("", "--concurrency 0")
+    assert.matches("concurrency is 0", output)
+    assert.matches("exit 2\n$", output)
   end)
 
   it("refuses a prefetch that is none", function()

@@ -85,14 +85,23 @@ describe("reeve-lua", function()
   end
 
   it("helps and says its version", function()
-    assert.matches("reeve%-lua worker SCRIPT.*exit 0\n$", run "help")
-    assert.equal(require("reeve").VERSION .. "\nexit 0\n", run "version")
+    for _, words in ipairs { "help", "--help", "-h", "worker -h", "dev --help", "worker x.lua --url u -h" } do
+      assert.matches("^reeve%-lua worker SCRIPT.*exit 0\n$", run(words))
+    end
+    for _, words in ipairs { "version", "--version" } do
+      assert.equal(require("reeve").VERSION .. "\nexit 0\n", run(words))
+    end
   end)
 
   it("names what is wrong", function()
     local cases = {
       { "", "no command; see reeve-lua help" }, { "wrk", "no command wrk" },
       { "worker", "worker needs a script" }, { "worker x.lua --speed 9", "no option --speed" },
+      { "worker --bogus x.lua", "no option --bogus;" }, { "worker -x", "no option -x;" },
+      { "worker --bogus=1 x.lua", "no option --bogus;" },
+      { "dev --queues a=2 --url mem://x", "dev needs a script" },
+      { "worker x.lua y.lua", "one script, not x.lua and y.lua; the script" },
+      { "worker --url --id w x.lua", "--url needs a value" },
       { "worker x.lua --url", "--url needs a value" },
       { "worker x.lua --concurrency many", "--concurrency: 'many' is no number" },
       { "worker x.lua --queues a=b", "--queues: cannot read 'a=b'" },
