@@ -316,6 +316,9 @@ end
 
 function App:_start(options)
   if self._broken then return nil, self._broken[1], self._broken[2] end
+  if #self._types == 0 then
+    return nil, "no tasks: call app:task first", "usage"
+  end
   local script, missing = script_of(options)
   if not script then return nil, missing, "usage" end
   local recipe, message = recipe_of(self, script, options)

@@ -292,6 +292,16 @@ describe("a worker", function()
     end)
   end
 
+  it("does not start without tasks", function()
+    local empty = assert(reeve.new { url = url })
+    for _, options in ipairs { {}, { queues = { "q" } } } do
+      local stats, message, code = empty:run(options)
+      assert.is_nil(stats)
+      assert.equal("no tasks: call app:task first", message)
+      assert.equal("usage", code)
+    end
+  end)
+
   it("does not start on a broker that is away", function()
     local output = util.run_script("worker", "redis://127.0.0.1:1")
     local report = assert(reeve.decode(output:match "([^\n]*)\n$"), output)

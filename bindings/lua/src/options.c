@@ -8,9 +8,11 @@
 #include "glue.h"
 
 #define NAME_BYTES_MAX 40
+/* A beginning of this many letters is near, however much is missing. */
+#define PREFIX_BYTES_MIN 3
 
 /* Edits between two short names (Levenshtein); more than 40 bytes: far. */
-static size_t distance(const char *a, const char *b) {
+static size_t edits_between(const char *a, const char *b) {
     size_t row[NAME_BYTES_MAX + 1];
     size_t a_size = strlen(a);
     size_t b_size = strlen(b);
@@ -33,6 +35,16 @@ static size_t distance(const char *a, const char *b) {
         }
     }
     return row[b_size];
+}
+
+/* As edits_between, but one when either begins with the other. */
+static size_t distance(const char *a, const char *b) {
+    size_t a_size = strlen(a);
+    size_t b_size = strlen(b);
+    size_t size = a_size < b_size ? a_size : b_size;
+    if (size >= PREFIX_BYTES_MIN && memcmp(a, b, size) == 0)
+        return 1;
+    return edits_between(a, b);
 }
 
 /* Pushes "what has no option 'name'; …". */

@@ -13,6 +13,9 @@ return {
   options = {
     { { unique = {} }, "enqueue has no option 'unique'; known are at, deadline", "usage" },
     { { tags = {} }, "no option 'tags'", "usage" },
+    { { prio = 3 }, "enqueue has no option 'prio'; did you mean 'priority'?", "usage" },
+    { { queue_name = "q" }, "enqueue has no option 'queue_name'; did you mean 'queue'?", "usage" },
+    { { pr = 3 }, "enqueue has no option 'pr'; known are at, deadline", "usage" },
     { { dealy = 1 }, "enqueue has no option 'dealy'; did you mean 'delay'?", "usage" },
     { { "x" }, "an option's name must be a string, not number" },
     { { delay = -1 }, "delay is -1 s; it must be at least 0 s" },
