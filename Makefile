@@ -19,13 +19,14 @@ FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 SOURCES = $(shell find core bindings/python setup.py pyproject.toml \
 	CMakeLists.txt -type f -not -name '*.pyc' 2>/dev/null)
 
-# $(call build,DIR,CMAKE ARGUMENTS)
+# $(call build,DIR,CMAKE ARGUMENTS[,TARGET]): all, or TARGET alone and quietly
 define build
-@echo "build: $(1)"
+@echo "build: $(1)$(if $(3), ($(3)))"
 @mkdir -p $(1)
 @cmake -S . -B $(1) -G Ninja -DREEVE_WERROR=$(WERROR) $(2) > $(1)/configure.log 2>&1 || \
 	{ cat $(1)/configure.log; exit 1; }
-@cmake --build $(1) -j $(JOBS)
+@cmake --build $(1) -j $(JOBS) $(if $(3),--target $(3) > $(1)/build.log 2>&1 || \
+	{ cat $(1)/build.log; exit 1; })
 endef
 
 .PHONY: asanpython bench-check help demo demo-openresty test lint bench bench-report wheel install installlua fuzz asan tsan valgrind \
@@ -40,7 +41,7 @@ demo: python ## see it work: a worker, tasks, a crash, a retry
 demo-openresty: python ## nginx enqueues over HTTP; nginx and Python work
 	@tools/setup.sh nginx
 	$(call build,$(BUILD),-DCMAKE_BUILD_TYPE=RelWithDebInfo \
-		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g")
+		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g",reeve_lua51)
 	@$(PY) docs/examples/openresty/demo.py --build $(BUILD)
 
 test: build python ## run every suite; the last line is "N passed, N failed"
