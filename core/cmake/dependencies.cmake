@@ -1,5 +1,5 @@
 # Libraries the core stands on, all found by pkg-config. The same list is in
-# reeve.pc.in and reeveConfig.cmake.in for those who link statically.
+# install.cmake and reeveConfig.cmake.in for those who link statically.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)

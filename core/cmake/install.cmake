@@ -35,6 +35,9 @@ file(RELATIVE_PATH REEVE_PC_LIBDIR ${CMAKE_INSTALL_PREFIX}
      ${CMAKE_INSTALL_FULL_LIBDIR})
 file(RELATIVE_PATH REEVE_PC_INCLUDEDIR ${CMAKE_INSTALL_PREFIX}
      ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+# Not Requires.private: users of the shared library would need what it names.
+string(JOIN " " REEVE_PC_PRIVATE ${HIREDIS_LDFLAGS} ${CJSON_LDFLAGS}
+       ${OPENSSL_LDFLAGS} ${SQLITE_LDFLAGS} -pthread)
 configure_file(${REEVE_CMAKE}/reeve.pc.in
                ${CMAKE_CURRENT_BINARY_DIR}/reeve.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/reeve.pc

@@ -218,6 +218,26 @@ def test_worker_finishes_on_signal(programs: Path, tmp_path: Path) -> None:
         assert output == "done 0\n"
 
 
+def test_pkg_config_asks_for_nothing_else(prefix: Path, pc_path: Path) -> None:
+    """The dependencies' development files may be missing."""
+    alone = {"PKG_CONFIG_LIBDIR": str(pc_path), "PKG_CONFIG_PATH": ""}
+    flags = call("pkg-config", "--cflags", "reeve", **alone).split()
+    assert [Path(flag.removeprefix("-I")).resolve() for flag in flags] == [prefix / "include"]
+    assert call("pkg-config", "--libs", "reeve", **alone).split()[1:] == ["-lreeve"]
+
+
+def test_pkg_config_names_what_the_static_library_needs(
+    prefix: Path, pc_path: Path, tmp_path: Path
+) -> None:
+    words = ["pkg-config", "--static", "--cflags", "--libs", "reeve"]
+    text = call(*words, PKG_CONFIG_PATH=str(pc_path))
+    flags = text.replace("-lreeve", "-l:libreeve.a").split()
+    source, program = EXAMPLES / "producer.c", tmp_path / "producer"
+    call("cc", "-D_POSIX_C_SOURCE=200809L", "-o", program, source, *flags)
+    assert "libreeve" not in call("ldd", program)
+    assert "count:one 2 enqueued" in call(program, f"sqlite://{tmp_path}/queue.db", "2")
+
+
 def test_bad_url_is_named(programs: Path) -> None:
     done = subprocess.run([programs / "producer", "ftp://x"], capture_output=True, text=True)
     assert done.returncode == 1
