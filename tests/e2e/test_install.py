@@ -238,6 +238,14 @@ def test_pkg_config_names_what_the_static_library_needs(
     assert "count:one 2 enqueued" in call(program, f"sqlite://{tmp_path}/queue.db", "2")
 
 
+@pytest.mark.parametrize("words", [["--bogus"], ["--bogus", "1"], ["--help"]], ids=" ".join)
+def test_unknown_options_print_the_usage(programs: Path, words: list[str]) -> None:
+    for name in PROGRAMS:
+        done = subprocess.run([programs / name, *words], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"usage: {name} ")
+
+
 def test_bad_url_is_named(programs: Path) -> None:
     done = subprocess.run([programs / "producer", "ftp://x"], capture_output=True, text=True)
     assert done.returncode == 1

@@ -69,7 +69,7 @@ static void loop(reeve_worker *worker) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 3) {
+    if (argc < 2 || argc > 3 || argv[1][0] == '-') {
         (void)fprintf(stderr, "usage: poll_worker URL [QUEUE]\n");
         return 2;
     }

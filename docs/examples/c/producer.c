@@ -96,7 +96,7 @@ done:
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 3) {
+    if (argc < 2 || argc > 3 || argv[1][0] == '-') {
         (void)fprintf(stderr, "usage: producer URL [COUNT]\n");
         return 2;
     }
