@@ -17,7 +17,8 @@ PY := $(VENV)/bin/python
 # Sanitizers' shadow memory and address randomisation may collide.
 FIXED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 SOURCES = $(shell find core bindings/python setup.py pyproject.toml \
-	CMakeLists.txt -type f -not -name '*.pyc' 2>/dev/null)
+	CMakeLists.txt -type f -not -name '*.pyc' -not -path '*.egg-info/*' \
+	2>/dev/null)
 
 # $(call build,DIR,CMAKE ARGUMENTS[,TARGET]): all, or TARGET alone and quietly
 define build
@@ -35,7 +36,7 @@ endef
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-demo: python ## see it work: a worker, tasks, a crash, a retry
+demo: python ## see it work: workers, tasks that fail, retries, dead letters
 	$(PY) -m reeve demo
 
 demo-openresty: python ## nginx enqueues over HTTP; nginx and Python work
@@ -145,7 +146,7 @@ $(VENV)/.dev: requirements-dev.txt tools/venv.sh | setup
 	@touch $@
 
 $(VENV)/.reeve: $(VENV)/.dev $(SOURCES)
-	@echo "python: installing reeve into $(VENV)"
+	@echo "python: installing reeve into $(VENV): compiling the core, about a minute"
 	@rm -rf build/lib* # setuptools would pack what is no longer a source
 	@$(PY) -m pip install --quiet --disable-pip-version-check .
 	@touch $@
