@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reeve import _codec, _core
+from reeve import EncodeError, _codec, _core
 
 
 class Colour(enum.Enum):
@@ -350,7 +350,7 @@ def test_any_json_survives(value: object) -> None:
 def test_floats_survive_or_are_refused(value: float) -> None:
     try:
         data = _codec.dumps({"v": [value, None]})
-    except _codec.EncodeError:
+    except EncodeError:
         assert value != value or value in (float("inf"), float("-inf"))
     else:
         assert _codec.loads(data) == {"v": [value, None]}

@@ -322,6 +322,19 @@ def test_closing_an_app_leaves_no_aenqueue_behind(app: App) -> None:
     assert app.inspect.queue("async").pending == 20
 
 
+def test_what_has_no_json_form_is_refused_by_name(app: App) -> None:
+    @app.task
+    def send(what: list[object]) -> None: ...
+
+    with pytest.raises(reeve.EncodeError, match=r"argument .what. of .*send: object has") as told:
+        send.enqueue([object()])
+    assert isinstance(told.value, reeve.Error)
+    assert isinstance(told.value, TypeError)
+    assert isinstance(told.value, ValueError)
+    assert told.value.slug == "encode"
+    assert not app.jobs("default")
+
+
 def test_a_payload_may_be_large_but_not_huge(app: App) -> None:
     join, double = make_tasks(app)
     assert len(join.enqueue(1, "x" * 1_000_000).info().args["b"]) == 1_000_000

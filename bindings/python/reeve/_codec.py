@@ -25,6 +25,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from reeve import _core
+from reeve._errors import EncodeError
 
 try:
     import orjson
@@ -39,10 +40,6 @@ _WRITE_CARE = _core.JSON_EXPONENT | _core.JSON_DEEP
 _READ_CARE = _core.JSON_LONG | _core.JSON_DEEP
 #: In these no NaN is hidden.
 _NEVER_NAN = frozenset({str, int, bool, type(None)})
-
-
-class EncodeError(TypeError, ValueError):
-    """A value has no JSON form."""
 
 
 class DecodeError(ValueError):

@@ -163,6 +163,12 @@ class PayloadMismatch(Error):
     slug = "payload-mismatch"
 
 
+class EncodeError(Error, TypeError, ValueError):
+    """An argument has no JSON form; nothing was stored."""
+
+    slug = "encode"
+
+
 BY_SLUG: dict[str, type[Error]] = {
     cls.slug: cls
     for cls in (

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from reeve import _codec, _core
-from reeve._errors import CorruptData, PayloadMismatch
+from reeve._errors import CorruptData, EncodeError, PayloadMismatch
 from reeve._retry import Fatal, Retry, RetryLater, Skip, Snooze
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def result_bytes(task: AnyTask, value: object) -> bytes:
     """JSON of a handler's return value. Raises Fatal: running again would not help."""
     try:
         data = _codec.dumps(value)
-    except _codec.EncodeError as error:
+    except EncodeError as error:
         raise Fatal(f"the result of {task.name} cannot be stored: {error}") from None
     if len(data) > _core.PAYLOAD_BYTES_MAX:
         raise Fatal(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reeve import _codec
-from reeve._errors import CorruptData, InvalidError, PayloadMismatch, UsageError
+from reeve._errors import CorruptData, EncodeError, InvalidError, PayloadMismatch, UsageError
 
 _Kind = inspect.Parameter
 _CONTEXT_NAMES = frozenset({"Context", "reeve.Context"})
@@ -147,19 +147,19 @@ class Arguments:
         self._resolved = True
 
     def encode(self, arguments: dict[str, Any]) -> bytes:
-        """JSON of bound arguments. Raises TypeError naming the parameter."""
+        """JSON of bound arguments. Raises EncodeError naming the parameter."""
         try:
             return _codec.dumps(arguments)
-        except _codec.EncodeError as error:
+        except EncodeError as error:
             raise self._blame(arguments, error) from None
 
-    def _blame(self, arguments: dict[str, Any], error: Exception) -> TypeError:
+    def _blame(self, arguments: dict[str, Any], error: Exception) -> EncodeError:
         for name, value in arguments.items():
             try:
                 _codec.dumps(value)
-            except _codec.EncodeError as why:
-                return _codec.EncodeError(f"argument {name!r} of {self.task}: {why}")
-        return _codec.EncodeError(f"arguments of {self.task}: {error}")
+            except EncodeError as why:
+                return EncodeError(f"argument {name!r} of {self.task}: {why}")
+        return EncodeError(f"arguments of {self.task}: {error}")
 
     def decode(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
         """Call arguments from a stored payload. Raises PayloadMismatch, CorruptData."""

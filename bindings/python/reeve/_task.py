@@ -78,7 +78,8 @@ class BoundTask(Generic[P, R_co]):
     def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """Stores the call and returns its job. Blocks for one round trip.
 
-        Raises TypeError (arguments) before anything is stored, TaskExists, NetworkError, …
+        Raises TypeError (arguments that do not fit) and EncodeError (one without a JSON form)
+        before anything is stored, TaskExists, NetworkError, …
         """
         arguments = self._arguments
         payload = arguments.encode(arguments.bind(*args, **kwargs))
