@@ -36,9 +36,14 @@ def json_flag(function: F) -> F:
 def open_app(url: str | None, prefix: str | None) -> App:
     """An app without tasks, to look and act."""
     app = App(url, prefix=prefix)
-    if app.url.startswith("mem:"):
-        raise click.UsageError(f"{app.url} lives in the process that made it; no other can look")
+    refuse_memory(app.url, "no other can look")
     return app
+
+
+def refuse_memory(url: str, why: str) -> None:
+    """Raises for a broker that only one process has."""
+    if url.startswith("mem:"):
+        raise click.UsageError(f"{url} lives in the process that made it; {why}")
 
 
 def put_json(value: object) -> None:

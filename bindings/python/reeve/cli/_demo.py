@@ -74,5 +74,5 @@ def demo(
     """
     from reeve.demo.run import Settings, check, run
 
-    check(lease)
+    check(lease, url)
     run(Settings(folder, url, files, processes, concurrency, kill, lease, as_json))

@@ -17,6 +17,7 @@ import click
 from reeve import App
 from reeve._durations import to_ms
 from reeve._supervisor import Supervisor, child_command, die_with_parent
+from reeve.cli._common import refuse_memory
 from reeve.worker import Worker, WorkerOptions
 
 _log = logging.getLogger("reeve.worker")
@@ -196,14 +197,13 @@ def worker(
     loaded = load_app(app)
     if url is not None or prefix is not None:
         loaded.rebase(url or loaded.url, prefix=prefix)
+    refuse_memory(loaded.url, "nobody could enqueue to this worker")
     options: dict[str, Any] = {"concurrency": concurrency, "queues": queues, "order": order}
     options |= {"lease": lease, "grace": grace, "prefetch": parse_prefetch(prefetch)}
     options |= {"ageing": ageing, "archive": archive, "archive_count": archive_count}
     options |= {"settle_delay": settle_delay}
     grace_s = to_ms(grace, "grace") / 1000
     if worker_id is None and (processes > 1 or supervise):
-        if loaded.url.startswith("mem:"):
-            raise click.UsageError(f"{loaded.url} lives in one process; a supervisor starts others")
         options |= {"log-level": log_level, "prefix": prefix}
         _supervise(loaded, app, options, processes, grace_s)
         return

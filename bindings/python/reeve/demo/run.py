@@ -24,7 +24,7 @@ import click
 from reeve import App, JobInfo
 from reeve._durations import to_ms
 from reeve._supervisor import Supervisor, child_command
-from reeve.cli._common import put_table
+from reeve.cli._common import put_table, refuse_memory
 from reeve.demo.files import Entry, default_folder, make_bad, make_late, walk
 from reeve.demo.kill import Killer, Takeover
 from reeve.demo.show import Show, size
@@ -383,6 +383,8 @@ def _why(error: str | None) -> str:
     return re.sub(r": ?'?/.*", "", first)
 
 
-def check(lease: str) -> None:
-    """Raises when the lease is no span."""
+def check(lease: str, url: str | None) -> None:
+    """Raises when the lease is no span, or the workers could not reach the broker."""
     to_ms(lease, "lease", least_ms=100)
+    if url is not None:
+        refuse_memory(url, "no worker process could take from it")
