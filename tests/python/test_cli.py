@@ -131,23 +131,29 @@ def test_plain_text_is_aligned(place: Place, app: App) -> None:
     assert "\x1b" not in place.cli("queues")
 
 
-def test_watch_prints_until_it_is_ended(place: Place, app: App) -> None:
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
+def test_watch_prints_until_ctrl_c(place: Place, app: App, words: tuple[str, ...]) -> None:
+    import signal
     import subprocess
 
     app.enqueue("t", {})
     process = subprocess.Popen(
-        [sys.executable, "-m", "reeve", "queues", "--watch", "--interval", "0.1"],
+        [sys.executable, "-m", "reeve", "queues", "--watch", "--interval", "0.1", *words],
         env=place.env,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    try:
-        for _ in range(2):
+    for _ in range(2):
+        if words:
             assert json.loads(process.stdout.readline())[0]["name"] == "default"
-    finally:
-        process.terminate()
-        process.communicate()
+        else:
+            lines = [process.stdout.readline() for _ in range(3)]
+            assert [line.split()[:1] for line in lines] == [["queue"], ["default"], []]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -48,10 +49,19 @@ def _row(info: QueueInfo) -> list[str]:
     ]
 
 
+def _show(app: App, as_json: bool) -> None:
+    if as_json:
+        put_json([dataclasses.asdict(info) for info in app.queues()])
+    else:
+        put_table(_COLUMNS, map(_row, app.queues()), "no queues yet")
+
+
 def _watch(app: App, interval: float, as_json: bool) -> None:
     if as_json or not sys.stdout.isatty():
         while True:
-            put_json([dataclasses.asdict(info) for info in app.queues()])
+            _show(app, as_json)
+            if not as_json:
+                click.echo()  # between two tables
             sys.stdout.flush()
             time.sleep(interval)
     from rich.live import Live
@@ -95,12 +105,11 @@ def queues(
                 raise click.UsageError(f"{option} goes behind {context.invoked_subcommand}")
         return
     app = open_app(url, prefix)
-    if watch:
+    if not watch:
+        _show(app, as_json)
+        return
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
         _watch(app, interval, as_json)
-    elif as_json:
-        put_json([dataclasses.asdict(info) for info in app.queues()])
-    else:
-        put_table(_COLUMNS, map(_row, app.queues()), "no queues yet")
 
 
 @queues.command()
