@@ -156,6 +156,22 @@ def test_watch_prints_until_ctrl_c(place: Place, app: App, words: tuple[str, ...
     assert process.returncode == 0
 
 
+def test_a_result_is_json_in_json(place: Place, app: App) -> None:
+    @app.task(retention="1h")
+    def answer(text: str) -> dict[str, list[str]] | None:
+        return {"said": [text]} if text else None
+
+    with app.worker():
+        jobs = [answer.enqueue("a"), answer.enqueue("")]
+        wait_for(lambda: all(job.state == "completed" for job in jobs))
+    shown = [out(place, "jobs", "show", job.id) for job in jobs]
+    assert [(s["has_result"], s["result"]) for s in shown] == [
+        (True, {"said": ["a"]}),
+        (True, None),
+    ]
+    assert """{"said": ["a"]}""" in place.cli("jobs", "show", jobs[0].id)
+
+
 @pytest.mark.parametrize(
     ("args", "code", "text"),
     [
@@ -273,7 +289,10 @@ def test_worker_options_reach_the_worker(place: Place, app: App) -> None:
         wait_for(lambda: app.workers())
         (worker,) = app.workers()
         assert (worker.queues, worker.concurrency) == ("mail=6,default=1", 3)
-        assert out(place, "workers")[0]["id"] == worker.id
+        (seen,) = out(place, "workers")
+        assert seen["id"] == worker.id
+        weights = [{"name": "mail", "weight": 6}, {"name": "default", "weight": 1}]
+        assert seen["queues"] == weights
         assert worker.id in place.cli("workers")
         end(process)
     assert app.workers() == []

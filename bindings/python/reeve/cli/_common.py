@@ -154,6 +154,15 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
+def _result(stored: bytes) -> object:
+    """The value; the text itself where another front end stored what is no JSON."""
+    text = stored.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def job_json(info: JobInfo) -> dict[str, object]:
     """A job for --json."""
     return {
@@ -173,7 +182,7 @@ def job_json(info: JobInfo) -> dict[str, object]:
         "reason": info.reason,
         "error": info.error,
         "has_result": info.has_result,
-        "result": info.result.decode("utf-8", "replace") if info.has_result else None,
+        "result": _result(info.result) if info.has_result else None,
         "token": info.token,
         "worker": info.worker,
         "headers": info.headers,

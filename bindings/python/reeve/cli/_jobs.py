@@ -89,7 +89,8 @@ def show_job(info: JobInfo, as_json: bool) -> None:
     fields: dict[str, object] = job_json(info)
     for name, value in fields.items():
         if name not in ("history", "error") and value not in (None, "", {}):
-            text = json.dumps(value, ensure_ascii=False) if name in ("args", "headers") else value
+            is_json = name in ("args", "headers", "result")
+            text = json.dumps(value, ensure_ascii=False) if is_json else value
             click.echo(f"{name:13} {text}")
     for a in info.history:
         what = "worker died" if a.crash else f"{a.error_type}: {a.error_message}"

@@ -122,6 +122,12 @@ def drop(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None
     _said(as_json, f"{queue} is forgotten", queue=queue, dropped=True)
 
 
+def _weights(text: str) -> list[dict[str, object]]:
+    """``mail=6,default=3`` as a worker reports it, in its order."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    return [{"name": name, "weight": int(weight)} for name, _, weight in pairs]
+
+
 @click.command()
 @connection
 @json_flag
@@ -133,6 +139,7 @@ def workers(url: str | None, prefix: str | None, as_json: bool) -> None:
             [
                 {
                     **dataclasses.asdict(w),
+                    "queues": _weights(w.queues),
                     "started_at": w.started_at.isoformat(),
                     "beat_at": w.beat_at.isoformat(),
                 }
