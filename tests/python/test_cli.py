@@ -298,6 +298,26 @@ def test_worker_options_reach_the_worker(place: Place, app: App) -> None:
     assert app.workers() == []
 
 
+def test_lines_of_a_handler_end_with_its_job(place: Place, app: App) -> None:
+    (place.folder / "work.py").write_text(
+        "import logging\nfrom reeve import App, Context\napp = App()\n"
+        "@app.task(name='talk')\ndef talk(context: Context) -> None:\n"
+        "    context.logger.info('one')\n    logging.getLogger('shop').warning('two')\n"
+        "@app.task(name='atalk')\nasync def atalk() -> None:\n"
+        "    logging.getLogger('shop').warning('three')\n"
+    )
+    with place.worker() as process:
+        jobs = [app.enqueue(name, {}) for name in ("talk", "atalk")]
+        wait_for(lambda: all(job.state is None for job in jobs))
+        lines = end(process).splitlines()
+    for word, job in (("one", jobs[0]), ("two", jobs[0]), ("three", jobs[1])):
+        (line,) = [line for line in lines if f": {word}" in line]
+        assert line.endswith(f": {word} [{job.id} attempt 1]")
+    assert [line for line in lines if line.endswith("attempt 1]")] == [
+        line for line in lines if " reeve.task.talk: " in line or " shop: " in line
+    ]
+
+
 def test_a_worker_without_tasks_says_so(place: Place, app: App) -> None:
     (place.folder / "work.py").write_text("from reeve import App\napp = App()\n")
     with place.worker() as process:

@@ -285,8 +285,10 @@ def test_timeouts_reach_both_kinds(
     for job in jobs:
         assert "TimeoutError" in (job.info().error or "")
         lines = [r.message for r in caplog.records if f"{job.id} of " in r.message]
-        assert [line for line in lines if "ran past its timeout in attempt 1" in line] == lines
-        assert len(lines) == 1
+        (line,) = lines
+        assert (
+            "in queue default: attempt 1 of 1, dead (attempts exhausted): TimeoutError: ran" in line
+        )
 
 
 def test_a_thread_that_ignores_its_timeout_is_replaced(
@@ -603,6 +605,58 @@ def test_log_lines_of_the_core_reach_logging(
     assert any(
         r.name == "reeve.worker" and f"started on default=1 at {mem_app.url}," in r.message
         for r in caplog.records
+    )
+
+
+def test_a_failed_run_is_logged_once_with_what_follows(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.task(retry=Retry(max_attempts=2, base="50ms", jitter="none"))
+    def sync() -> None:
+        raise ValueError("no\nluck")
+
+    @app.task(retry=Retry(max_attempts=2, base="50ms", jitter="none"))
+    async def on_loop() -> None:
+        raise ValueError("no luck")
+
+    @app.task(retry=Retry(max_attempts=None))
+    def fatal() -> None:
+        raise Fatal("never")
+
+    with app.worker():
+        jobs = [sync.enqueue(), on_loop.enqueue(), fatal.enqueue()]
+        for job in jobs:
+            until_state(job, "archived")
+    lines = [
+        [(r.levelname, r.message) for r in caplog.records if f"{j.id} of " in r.message]
+        for j in jobs
+    ]
+    for job, task, seen in zip(jobs, (sync, on_loop), lines, strict=False):
+        head = f"task {job.id} of {task.name} in queue default"
+        error = "ValueError: no luck"
+        assert seen == [
+            ("WARNING", f"{head}: attempt 1 of 2, again in 50 ms: {error}"),
+            ("ERROR", f"{head}: attempt 2 of 2, dead (attempts exhausted): {error}"),
+        ]
+    (told,) = lines[2]
+    assert told[0] == "ERROR"
+    assert told[1].endswith("attempt 1, dead (fatal error): reeve.Fatal: never")
+
+
+def test_a_job_that_expires_before_it_starts_is_logged(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.task(queue="slow", expires="20ms")
+    def late() -> None: ...
+
+    job = late.enqueue()
+    time.sleep(0.05)
+    with app.worker():
+        until_state(job, "archived")
+    (line,) = [r for r in caplog.records if job.id in r.message]
+    assert line.levelname == "WARNING"
+    assert line.message == (
+        f"task {job.id} of {late.name} in queue slow is dead before it started: deadline passed"
     )
 
 

@@ -148,18 +148,24 @@ def set_current(run: Run | Context) -> None:
     _current.set(run)
 
 
+def find_current() -> Context | None:
+    """The context of the running task, or None outside of one."""
+    run = _current.get(None)
+    if run is not None and not isinstance(run, Context):
+        run = Context(run)
+        _current.set(run)
+    return run
+
+
 def current() -> Context:
     """The context of the running task; for code that cannot take it as a parameter.
 
     Raises StateError outside of a task.
     """
-    run = _current.get(None)
-    if run is None:
+    context = find_current()
+    if context is None:
         raise StateError("no task is running here")
-    if not isinstance(run, Context):
-        run = Context(run)
-        _current.set(run)
-    return run
+    return context
 
 
 class LocalRun:

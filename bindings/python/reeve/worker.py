@@ -22,7 +22,7 @@ from reeve import _core, _outcome
 from reeve._durations import Duration, to_ms
 from reeve._errors import Error, ForkedError, InvalidError, StateError
 from reeve._options import check_name, check_names
-from reeve._outcome import FullOutcome, Outcome
+from reeve._outcome import Outcome
 from reeve._runner import run_async, run_sync
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ Order = Literal["weighted", "strict"]
 Prefetch = int | Literal["auto", "none"]
 
 _POLL_COUNT = 1024
-
-#: Cancellations that are the job's own failure; its handler may never say so.
-_OVERRUN = {
-    _core.CANCEL_TIMEOUT: "ran past its timeout",
-    _core.CANCEL_DEADLINE: "ran past its deadline",
-}
 
 Completion: TypeAlias = tuple[_core.Delivery, Outcome]
 
@@ -198,10 +192,7 @@ class Worker:
         )
         self._has_threads = any(not task.is_async for task in self._tasks.values())
         self._thread_names = itertools.count(1)
-        self._thread_runs: list[list[_core.Delivery | None]] = []  # one cell a thread
-        self._overran: set[int] = set()  # serials of runs in threads that were told to end
-        self._overran_lock = threading.Lock()
-        self._running: dict[int, tuple[asyncio.Task[None], _core.Delivery]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}  # by serial
         self._done: list[Completion] = []
         self._flush_due = False
         self._taking = False
@@ -353,7 +344,6 @@ class Worker:
     def _begin(self, delivery: _core.Delivery) -> None:
         task = delivery.task
         if task is None:
-            _log.warning("no task %s here: job %s will be retried", delivery.type, delivery.id)
             self._give(delivery, _outcome.unknown_task(delivery.type))
         else:
             self._spawn(self._run_coroutine(task, delivery), delivery)
@@ -367,7 +357,7 @@ class Worker:
                 return
         else:
             running = self._loop.create_task(coroutine, context=context)
-        self._running[delivery.serial] = (running, delivery)
+        self._running[delivery.serial] = running
 
     async def _run_coroutine(self, task: AnyTask, delivery: _core.Delivery) -> None:
         try:
@@ -377,29 +367,19 @@ class Worker:
         except asyncio.CancelledError:
             # the core has settled it already (timeout, lost lease) or wants it back (stop)
             outcome = _outcome.REQUEUE
-        else:
-            reason = delivery.cancel_reason
-            current = None if reason == 0 else asyncio.current_task()
-            if current is not None and not current.cancelling():
-                self._note_overrun(delivery, reason)  # it ended before we heard of it
         self._running.pop(delivery.serial, None)
         self._give(delivery, outcome)
         if not self._running and not self._taking:
             self._flush()  # nobody is left to wait for
 
     def _cancel(self, reason: int, serial: int) -> None:
-        running, delivery = self._running.get(serial, (None, None))
-        if running is not None and delivery is not None:
+        running = self._running.get(serial)
+        if running is not None:  # else a thread's, which looks for itself
             running.cancel()
-            self._note_overrun(delivery, reason)
-        else:
-            self._cancel_thread(reason, serial)
         _log.debug("run %d is told to end, reason %d", serial, reason)
 
     def _give(self, delivery: _core.Delivery, outcome: Outcome) -> None:
         """Completes it in this iteration of the loop, with its neighbours."""
-        if type(outcome) is tuple:
-            self._note(delivery, outcome)
         self._done.append((delivery, outcome))
         if not self._flush_due:
             self._flush_due = True
@@ -432,22 +412,11 @@ class Worker:
 
     def _work(self) -> None:
         """A thread: runs what the core gives it until there is no more need for it."""
-        cell: list[_core.Delivery | None] = [None]
-        self._thread_runs.append(cell)
-        try:
-            delivery = self._core.take()
-            while delivery is not None:
-                cell[0] = delivery
-                # a context of its own: what a handler sets must not be seen by the next
-                outcome = contextvars.Context().run(run_sync, delivery.task, delivery)
-                cell[0] = None
-                if delivery.cancel_reason:
-                    self._ended_late(delivery)
-                if type(outcome) is tuple:
-                    self._note(delivery, outcome)
-                delivery = self._give_and_take(delivery, outcome)
-        finally:
-            self._thread_runs.remove(cell)
+        delivery = self._core.take()
+        while delivery is not None:
+            # a context of its own: what a handler sets must not be seen by the next
+            outcome = contextvars.Context().run(run_sync, delivery.task, delivery)
+            delivery = self._give_and_take(delivery, outcome)
 
     def _give_and_take(self, delivery: _core.Delivery, outcome: Outcome) -> _core.Delivery | None:
         try:
@@ -458,50 +427,11 @@ class Worker:
             _log.exception("worker %s could not give job %s back", self._id, delivery.id)
         return self._core.take()
 
-    def _cancel_thread(self, reason: int, serial: int) -> None:
-        with self._overran_lock:
-            for (delivery,) in tuple(self._thread_runs):
-                if delivery is not None and delivery.serial == serial:
-                    self._overran.add(serial)
-                    self._note_overrun(delivery, reason)
-
-    def _ended_late(self, delivery: _core.Delivery) -> None:
-        with self._overran_lock:
-            if delivery.serial in self._overran:
-                self._overran.discard(delivery.serial)
-            else:
-                self._note_overrun(delivery, delivery.cancel_reason)  # it ended before we heard
-
     def _end_child(self) -> NoReturn:
         """A handler that forked and came back twice: its child must not go on here. It would wait
         for work for ever, on descriptors that it shares with the worker."""
         _log.error("a handler's child process %d returned; it must end by itself", os.getpid())
         os._exit(1)
-
-    def _note_overrun(self, delivery: _core.Delivery, reason: int) -> None:
-        what = _OVERRUN.get(reason)
-        if what is not None:
-            _log.warning(
-                "job %s of %s %s in attempt %d and is told to end",
-                delivery.id,
-                delivery.type,
-                what,
-                delivery.attempt,
-            )
-
-    def _note(self, delivery: _core.Delivery, outcome: FullOutcome) -> None:
-        if outcome[0] != _core.OUTCOME_RETRY and outcome[0] != _core.OUTCOME_FATAL:
-            return
-        name = (outcome[3] or b"").decode("utf-8", "replace")
-        text = (outcome[4] or b"").decode("utf-8", "replace")
-        _log.warning(
-            "job %s of %s failed in attempt %d: %s: %s",
-            delivery.id,
-            delivery.type,
-            delivery.attempt,
-            name,
-            text,
-        )
 
     def _end(self) -> None:
         self._flush()

@@ -160,7 +160,7 @@ static reeve_rc decide(reeve__settle *settle, reeve_job *job,
         .now_at_ms = now_at_ms,
         .archive = archive,
     };
-    return reeve__settlement_decide(settle, &job->rewritten, &in, err);
+    return reeve__settlement_decide(settle, &job->rewritten, NULL, &in, err);
 }
 
 reeve_rc reeve_job_settle(reeve_protocol_settle *out, reeve_job *job,

@@ -113,12 +113,14 @@ void reeve__seal(reeve__sealed *sealed, const reeve_delivery *dlv,
         .now_at_ms = timed ? reeve__worker_server_now(worker) : 0,
         .archive = worker->archive,
     };
-    if (reeve__settlement_decide(&sealed->settle, &sealed->rewritten, &in,
+    int32_t why = REEVE__REASON_NONE;
+    if (reeve__settlement_decide(&sealed->settle, &sealed->rewritten, &why, &in,
                                  &err))
         reeve__log(worker->env, REEVE_LOG_ERROR,
                    "task %.*s moves on without its history: %s",
                    (int)dlv->id.size, dlv->id.data, err.message);
     keep_result(sealed, dlv);
+    reeve__log_verdict(dlv, &sealed->settle, why, outcome, started);
 }
 
 void reeve__outbox_add(reeve_worker *worker, reeve_delivery *dlv) {

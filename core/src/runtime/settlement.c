@@ -118,10 +118,13 @@ static bool needs_rewrite(const reeve__settlement_input *in,
 }
 
 reeve_rc reeve__settlement_decide(reeve__settle *settle, reeve__buf *rewritten,
+                                  int32_t *reason,
                                   const reeve__settlement_input *in,
                                   reeve_error *err) {
     reeve__verdict verdict = decide(in);
     settle->to_state = verdict.to_state;
+    if (reason)
+        *reason = verdict.reason;
     settle->priority = in->envelope->priority;
     settle->delay_ms = verdict.delay_ms;
     settle->retention_ms = verdict.retention_ms;

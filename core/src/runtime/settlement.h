@@ -39,11 +39,13 @@ typedef struct reeve__settlement_input {
 /*
  * Fills what the verdict decides in settle (id, token and last_of_token are the
  * caller's) and appends a rewritten envelope to rewritten where there is one;
- * settle->envelope and ->result borrow from rewritten and the outcome. When the
- * rewrite fails the move is still made, with the stored envelope unchanged, and
- * the error is returned for the log.
+ * settle->envelope and ->result borrow from rewritten and the outcome. reason
+ * may be NULL, else *reason is why it is archived, for the log. When the rewrite
+ * fails the move is still made, with the stored envelope unchanged, and the
+ * error is returned for the log.
  */
 reeve_rc reeve__settlement_decide(reeve__settle *settle, reeve__buf *rewritten,
+                                  int32_t *reason,
                                   const reeve__settlement_input *in,
                                   reeve_error *err);
 

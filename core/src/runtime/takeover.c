@@ -49,7 +49,7 @@ static reeve_rc settle_crashed(reeve__settle *settle, taken_task *task,
         .now_at_ms = row->now_at_ms,
         .archive = *batch->archive,
     };
-    rc = reeve__settlement_decide(settle, &task->rewritten, &in, err);
+    rc = reeve__settlement_decide(settle, &task->rewritten, NULL, &in, err);
     reeve__envelope_dispose(&envelope);
     return rc;
 }

@@ -271,6 +271,10 @@ void reeve__live_remove(reeve_worker *worker, reeve_delivery *dlv);
 /* Decides a verdict for dlv into sealed (initialised), without locks. */
 void reeve__seal(reeve__sealed *sealed, const reeve_delivery *dlv,
                  const reeve_outcome *outcome, bool started, int32_t reason);
+/* Logs a failed run, or a task that is dead without one, with what follows. */
+void reeve__log_verdict(const reeve_delivery *dlv, const reeve__settle *settle,
+                        int32_t reason, const reeve_outcome *outcome,
+                        bool started);
 void reeve__sealed_init(reeve__sealed *sealed, reeve_env *env);
 void reeve__sealed_dispose(reeve__sealed *sealed, reeve_env *env);
 /* Gives dlv to a handler: one more reference, its timeout starts. */

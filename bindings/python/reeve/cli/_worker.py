@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from reeve import App
+from reeve._context import find_current
 from reeve._durations import to_ms
 from reeve._supervisor import Supervisor, child_command, die_with_parent
 from reeve.cli._common import refuse_memory
@@ -23,6 +24,25 @@ from reeve.worker import Worker, WorkerOptions
 _log = logging.getLogger("reeve.worker")
 
 _LEVELS = ["debug", "info", "warning", "error"]
+
+
+class JobFormatter(logging.Formatter):
+    """Lines that handlers write, with whatever logger, end with their job's id and attempt."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line, without a traceback."""
+        line = super().formatMessage(record)
+        # the core's and the worker's lines can be written in a handler's thread, too
+        if record.name.startswith("reeve.") and not record.name.startswith("reeve.task."):
+            return line
+        job = find_current()
+        return line if job is None else f"{line} [{job.id} attempt {job.attempt}]"
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JobFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def _module_name(text: str) -> str:
@@ -191,9 +211,7 @@ def worker(
 ) -> None:
     """Work on the tasks of an app until SIGTERM or Ctrl-C (twice: at once)."""
     die_with_parent()
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+    _log_to_stderr(log_level)
     loaded = load_app(app)
     if url is not None or prefix is not None:
         loaded.rebase(url or loaded.url, prefix=prefix)
