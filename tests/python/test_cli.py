@@ -79,8 +79,29 @@ def test_the_dead(place: Place, app: App) -> None:
     assert out(place, "dead", "purge", "default", ids[2])["count"] == 1
     assert out(place, "dead", "purge", "default", "--all")["count"] == 1
     assert place.cli("dead", "list", "default") == "no dead jobs in default\n"
-    assert place.cli("dead", "list", "defualt") == "there is no queue defualt\n"
+    for words in (
+        ("list", "defualt"),
+        ("retry", "defualt", "--all"),
+        ("purge", "defualt", "--all"),
+    ):
+        assert "there is no queue defualt" in place.cli("dead", *words, code=1)
     assert "is not dead" in place.cli("dead", "show", ids[0], code=1)
+    assert "default is a queue; give an ID" in place.cli("dead", "retry", "default", code=2)
+
+
+def test_the_dead_by_their_ids_alone(place: Place, app: App) -> None:
+    ids = [app.enqueue("t", {"n": n}, queue="mail").id for n in range(3)]
+    for id in ids:
+        app.job(id, "mail").archive()
+    assert [d["id"] for d in out(place, "jobs", "mail", "--state", "dead")] == ids
+    assert out(place, "dead", "retry", ids[0]) == {"queue": "mail", "count": 1}
+    assert out(place, "dead", "purge", ids[1]) == {"queue": "mail", "count": 1}
+    assert out(place, "dead", "edit", ids[2], "--json-args", "{}") == {
+        "id": ids[2],
+        "queue": "mail",
+    }
+    assert [i.id for i in app.jobs("mail")] == [ids[0], ids[2]]
+    assert "not in the dead letter of queue mail" in place.cli("dead", "purge", ids[0], code=1)
 
 
 def test_editor(place: Place, app: App) -> None:
@@ -109,7 +130,7 @@ def test_an_empty_queue_is_dropped(place: Place, app: App) -> None:
     app.enqueue("task.name", {}, queue="old")
     for words in (["--url", "sqlite:///elsewhere.db"], ["--prefix", "p"], ["--watch"]):
         assert "goes behind drop" in place.cli("queues", *words, "drop", "old", code=2)
-    assert "queue 'old' has tasks" in place.cli("queues", "drop", "old", code=2)
+    assert "queue 'old' has tasks" in place.cli("queues", "drop", "old", code=1)
     assert app.inspect.delete_all("old", "pending") == 1
     assert place.cli("queues", "drop", "old") == "old is forgotten\n"
     assert place.cli("queues") == "no queues yet\n"
@@ -187,8 +208,10 @@ def test_a_result_is_json_in_json(place: Place, app: App) -> None:
         (("jobs", "q", "--state", "lost"), 2, "'lost' is not one of"),
         (("jobs", "q", "--state", "blocked"), 2, "'blocked' is not one of"),
         (("jobs", "q", "--limit", "0"), 2, "0 is not in the range"),
+        (("jobs", "nosuch"), 1, "there is no queue nosuch"),
+        (("jobs", "nosuch", "--json"), 1, "there is no queue nosuch"),
         (("jobs", "show", "nothing"), 1, "there is no job nothing in any queue"),
-        (("dead", "retry", "q"), 2, "give an ID or --all"),
+        (("dead", "retry", "no-job"), 1, "there is no job no-job in any queue"),
         (("dead", "retry", "q", "id", "--all"), 2, "give an ID or --all"),
         (("dead", "purge", "q", "id"), 1, "not in the dead letter"),
         (("enqueue", "t", "--json-args", "{"), 2, "not JSON"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import click
 
-from reeve import Error, UsageError, __version__
+from reeve import Error, StateError, UsageError, __version__
 from reeve.cli._dead import dead
 from reeve.cli._demo import demo
 from reeve.cli._jobs import enqueue, jobs
@@ -74,7 +74,8 @@ def run(call: Callable[[], object]) -> int:
         return 1
     except UsageError as error:
         click.echo(f"reeve: {error}", err=True)
-        return 2
+        # the call was right, what it found was not
+        return 1 if isinstance(error, StateError) else 2
     except Error as error:
         click.echo(f"reeve: {error}{_hint(error)}", err=True)
         return 1

@@ -11,7 +11,7 @@ from reeve.cli._common import connection, json_flag, open_app, parse_args, put_j
 from reeve.cli._jobs import find_job, list_jobs, show_job
 
 
-@click.group(epilog="Examples:  reeve dead list mail  |  reeve dead retry mail --all")
+@click.group(epilog="Examples:  reeve dead retry 0190…  |  reeve dead retry mail --all")
 def dead() -> None:
     """Look at jobs that failed for good, run them again, delete them."""
 
@@ -39,17 +39,27 @@ def show(id: str, queue: str | None, url: str | None, prefix: str | None, as_jso
     show_job(info, as_json)
 
 
-def _one_or_all(id: str | None, every: bool) -> str | None:
-    if (id is None) == (not every):
-        raise click.UsageError("give an ID or --all")
-    return id
+def _find(app: App, first: str, second: str | None, every: bool) -> tuple[str, str | None]:
+    """Queue and id; no id stands for all. Raises NotFound."""
+    if every:
+        if second is not None:
+            raise click.UsageError("give an ID or --all")
+        return app.inspect.queue(first).name, None
+    if second is not None:
+        return first, second
+    try:
+        return find_job(app, first, None)[0].queue, first
+    except NotFound:
+        if all(info.name != first for info in app.queues()):
+            raise
+        raise click.UsageError(f"{first} is a queue; give an ID or --all") from None
 
 
 def _ids(function: click.decorators.FC) -> click.decorators.FC:
     for option in (
         click.option("--all", "every", is_flag=True, help="All dead jobs of the queue."),
-        click.argument("id", required=False),
-        click.argument("queue"),
+        click.argument("second", metavar="ID", required=False),
+        click.argument("first", metavar="[QUEUE]"),
     ):
         function = option(function)
     return function
@@ -67,11 +77,12 @@ def _count(app: App, queue: str, count: int, what: str, as_json: bool) -> None:
 @connection
 @json_flag
 def retry(
-    queue: str, id: str | None, every: bool, url: str | None, prefix: str | None, as_json: bool
+    first: str, second: str | None, every: bool, url: str | None, prefix: str | None, as_json: bool
 ) -> None:
-    """Run dead jobs again: one by ID, or --all."""
+    """Run dead jobs again: one by its ID, or --all of QUEUE."""
     app = open_app(url, prefix)
-    count = app.dead.retry(queue, _one_or_all(id, every))
+    queue, id = _find(app, first, second, every)
+    count = app.dead.retry(queue, id)
     _count(app, queue, count, "pending again", as_json)
 
 
@@ -80,23 +91,24 @@ def retry(
 @connection
 @json_flag
 def purge(
-    queue: str, id: str | None, every: bool, url: str | None, prefix: str | None, as_json: bool
+    first: str, second: str | None, every: bool, url: str | None, prefix: str | None, as_json: bool
 ) -> None:
-    """Delete dead jobs: one by ID, or --all."""
+    """Delete dead jobs: one by its ID, or --all of QUEUE."""
     app = open_app(url, prefix)
-    count = app.dead.purge(queue, _one_or_all(id, every))
+    queue, id = _find(app, first, second, every)
+    count = app.dead.purge(queue, id)
     _count(app, queue, count, "deleted", as_json)
 
 
 @dead.command()
-@click.argument("queue")
-@click.argument("id")
+@click.argument("first", metavar="[QUEUE]")
+@click.argument("second", metavar="ID", required=False)
 @click.option("--json-args", metavar="JSON", help="New arguments; default: opens your editor.")
 @connection
 @json_flag
 def edit(
-    queue: str,
-    id: str,
+    first: str,
+    second: str | None,
     json_args: str | None,
     url: str | None,
     prefix: str | None,
@@ -104,15 +116,16 @@ def edit(
 ) -> None:
     """Change a dead job's arguments and run it again."""
     app = open_app(url, prefix)
-    _, info = find_job(app, id, queue)
+    queue, id = (None, first) if second is None else (first, second)
+    job, info = find_job(app, id, queue)
     if info.state != "archived":
         raise NotFound(f"job {id} is not dead: its state is {info.state}")
     if json_args is None:
         json_args = click.edit(json.dumps(info.args, indent=2), extension=".json")
         if json_args is None:
             raise click.ClickException("nothing was changed")
-    app.dead.edit(queue, id, parse_args(json_args))
+    app.dead.edit(job.queue, id, parse_args(json_args))
     if as_json:
-        put_json({"id": id, "queue": queue})
+        put_json({"id": id, "queue": job.queue})
     else:
         click.echo(f"job {id} is pending with new arguments")

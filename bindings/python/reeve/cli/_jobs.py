@@ -50,6 +50,8 @@ def find_job(app: App, id: str, queue: str | None) -> tuple[Job[Any], JobInfo]:
 def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> None:
     """Prints jobs."""
     found = app.jobs(queue, state, limit)
+    if not found:
+        app.inspect.queue(queue)  # raises: is its name right?
     if as_json:
         put_json([job_json(info) for info in found])
         return
@@ -66,19 +68,12 @@ def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> 
             ]
             for i in found
         ],
-        no_jobs(app, queue, state) if not found else "",
+        f"no {'dead' if state == 'archived' else state} jobs in {queue}",
     )
 
 
 #: States that a job can be in; the other names are reserved.
 STATES = ("scheduled", "pending", "active", "retry", "completed", "archived")
-
-
-def no_jobs(app: App, queue: str, state: State) -> str:
-    """For an empty list: is the queue's name right?"""
-    if all(info.name != queue for info in app.queues()):
-        return f"there is no queue {queue}"
-    return f"no {'dead' if state == 'archived' else state} jobs in {queue}"
 
 
 def show_job(info: JobInfo, as_json: bool) -> None:
@@ -109,15 +104,16 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.argument("queue")
-@click.option("--state", type=click.Choice(STATES), default="pending", show_default=True)
+@click.option("--state", type=click.Choice([*STATES, "dead"]), default="pending", show_default=True)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @connection
 @json_flag
 def list_(
     queue: str, state: str, limit: int, url: str | None, prefix: str | None, as_json: bool
 ) -> None:
-    """The first jobs of QUEUE in one state."""
-    list_jobs(open_app(url, prefix), queue, cast(State, state), limit, as_json)
+    """The first jobs of QUEUE in one state; dead is another word for archived."""
+    stored = cast(State, "archived" if state == "dead" else state)
+    list_jobs(open_app(url, prefix), queue, stored, limit, as_json)
 
 
 @jobs.command()
