@@ -321,6 +321,42 @@ def test_worker_options_reach_the_worker(place: Place, app: App) -> None:
     assert app.workers() == []
 
 
+def test_workers_are_quieted_and_resumed(place: Place, app: App) -> None:
+    def states() -> list[str]:
+        return [w["state"] for w in out(place, "workers")]
+
+    with place.worker() as process:
+        wait_for(lambda: app.workers())
+        (worker,) = app.workers()
+        assert states() == ["running"]
+        told = out(place, "workers", "quiet", worker.id)
+        assert told == {"workers": [worker.id], "quiet": True}
+        wait_for(lambda: states() == ["quiet"])
+        assert " quiet " in place.cli("workers")
+        assert place.cli("workers", "resume", "--all") == "1 worker is told to claim again\n"
+        wait_for(lambda: states() == ["running"])
+        assert "no live worker nobody" in place.cli("workers", "quiet", "nobody", code=1)
+        assert "give an ID or --all" in place.cli("workers", "quiet", code=2)
+        assert "--url goes behind quiet" in place.cli(
+            "workers", "--url", place.url, "quiet", "--all", code=2
+        )
+        end(process)
+
+
+def test_a_worker_that_says_nothing_is_silent() -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from reeve import WorkerInfo
+    from reeve.cli._workers import _shown_state
+
+    def info(seconds: float) -> WorkerInfo:
+        beat = datetime.now(UTC) - timedelta(seconds=seconds)
+        return WorkerInfo("w", "h", 1, beat, beat, 1, 0, 0, 0, True, "a=1")
+
+    assert _shown_state(info(3)) == "quiet"
+    assert _shown_state(info(240)) == "silent for 4m"
+
+
 def test_lines_of_a_handler_end_with_its_job(place: Place, app: App) -> None:
     (place.folder / "work.py").write_text(
         "import logging\nfrom reeve import App, Context\napp = App()\n"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from reeve import App
 from reeve._job import JobInfo
@@ -161,6 +162,26 @@ def _result(stored: bytes) -> object:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def said(as_json: bool, text: str, **values: object) -> None:
+    """What was done: a line, or values as JSON."""
+    if as_json:
+        put_json(values)
+    else:
+        click.echo(text)
+
+
+def refuse_stray_options(context: click.Context) -> bool:
+    """For a group that is a command, too: whether a command follows. Raises for options before
+    it: they would concern nobody, and the default broker's things would be acted on."""
+    if context.invoked_subcommand is None:
+        return False
+    for name in context.params:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = "--json" if name == "as_json" else f"--{name}"
+            raise click.UsageError(f"{option} goes behind {context.invoked_subcommand}")
+    return True
 
 
 def job_json(info: JobInfo) -> dict[str, object]:

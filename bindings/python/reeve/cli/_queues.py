@@ -1,4 +1,4 @@
-"""``reeve queues``, ``workers``, ``pause``, ``resume``, ``weight``."""
+"""``reeve queues``, ``pause``, ``resume``, ``weight``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 import time
 
 import click
-from click.core import ParameterSource
 
 from reeve import App, QueueInfo
 from reeve.cli._common import (
@@ -18,7 +17,8 @@ from reeve.cli._common import (
     open_app,
     put_json,
     put_table,
-    show_age,
+    refuse_stray_options,
+    said,
     show_seconds,
 )
 
@@ -97,12 +97,7 @@ def queues(
     as_json: bool,
 ) -> None:
     """Show all queues with their counts."""
-    if context.invoked_subcommand is not None:
-        for name in context.params:
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                # here it would concern nobody: the default broker's queue would be dropped
-                option = "--json" if name == "as_json" else f"--{name}"
-                raise click.UsageError(f"{option} goes behind {context.invoked_subcommand}")
+    if refuse_stray_options(context):
         return
     app = open_app(url, prefix)
     if not watch:
@@ -119,59 +114,7 @@ def queues(
 def drop(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None:
     """Forget QUEUE, which must have no jobs in any state."""
     open_app(url, prefix).inspect.drop(queue)
-    _said(as_json, f"{queue} is forgotten", queue=queue, dropped=True)
-
-
-def _weights(text: str) -> list[dict[str, object]]:
-    """``mail=6,default=3`` as a worker reports it, in its order."""
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    return [{"name": name, "weight": int(weight)} for name, _, weight in pairs]
-
-
-@click.command()
-@connection
-@json_flag
-def workers(url: str | None, prefix: str | None, as_json: bool) -> None:
-    """Show workers as of their last report; a killed one stays for an hour."""
-    found = open_app(url, prefix).workers()
-    if as_json:
-        put_json(
-            [
-                {
-                    **dataclasses.asdict(w),
-                    "queues": _weights(w.queues),
-                    "started_at": w.started_at.isoformat(),
-                    "beat_at": w.beat_at.isoformat(),
-                }
-                for w in found
-            ]
-        )
-        return
-    put_table(
-        ("worker", "host", ">pid", "started", "seen", ">active", ">done", ">failed", "queues"),
-        [
-            [
-                w.id,
-                w.host,
-                str(w.pid),
-                show_age(w.started_at),
-                show_age(w.beat_at),
-                f"{w.active}/{w.concurrency}",
-                str(w.done),
-                str(w.failed),
-                w.queues,
-            ]
-            for w in found
-        ],
-        "no workers",
-    )
-
-
-def _said(as_json: bool, text: str, **values: object) -> None:
-    if as_json:
-        put_json(values)
-    else:
-        click.echo(text)
+    said(as_json, f"{queue} is forgotten", queue=queue, dropped=True)
 
 
 @click.command()
@@ -181,7 +124,7 @@ def _said(as_json: bool, text: str, **values: object) -> None:
 def pause(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None:
     """Stop claiming from QUEUE; running jobs go on."""
     open_app(url, prefix).inspect.pause(queue)
-    _said(as_json, f"{queue} is paused", queue=queue, paused=True)
+    said(as_json, f"{queue} is paused", queue=queue, paused=True)
 
 
 @click.command()
@@ -191,7 +134,7 @@ def pause(queue: str, url: str | None, prefix: str | None, as_json: bool) -> Non
 def resume(queue: str, url: str | None, prefix: str | None, as_json: bool) -> None:
     """Claim from QUEUE again."""
     open_app(url, prefix).inspect.resume(queue)
-    _said(as_json, f"{queue} is resumed", queue=queue, paused=False)
+    said(as_json, f"{queue} is resumed", queue=queue, paused=False)
 
 
 @click.command(epilog="Example:  reeve weight mail 6")
@@ -203,4 +146,4 @@ def weight(queue: str, weight: int, url: str | None, prefix: str | None, as_json
     """Set the WEIGHT of QUEUE on all workers, at once; 0 = each worker's own."""
     open_app(url, prefix).inspect.set_weight(queue, weight)
     text = f"{queue} has weight {weight}" if weight else f"{queue} has each worker's own weight"
-    _said(as_json, text, queue=queue, weight=weight)
+    said(as_json, text, queue=queue, weight=weight)
