@@ -67,6 +67,28 @@ def test_from_enqueue_to_delete(place: Place, app: App) -> None:
     assert app.job("own").state == "pending"
 
 
+def test_the_lists_show_what_their_state_is_about(place: Place, app: App) -> None:
+    from reeve.cli._common import shorten, show_seconds
+
+    @app.task(retry=0)
+    def fails() -> None:
+        raise ValueError("x" * 80)
+
+    job = fails.enqueue()
+    with app.worker():
+        wait_for(lambda: job.state == "archived")
+    head, row = place.cli("dead", "list", "default").splitlines()
+    assert head.split()[3:5] == ["enqueued", "died"]
+    assert row.count(" ago") == 2
+    assert row.endswith("x…")
+    app.enqueue("t", {}, delay="1h")
+    assert "  in 1h" in place.cli("jobs", "default", "--state", "scheduled")
+    spans = {0.0994: "99ms", 0.9999: "1s", 59.4: "59s", 59.6: "1m", 3599.0: "1h", 2000.0: "33m"}
+    spans |= {86399.0: "1d", 36 * 3600.0: "2d"}
+    assert {s: show_seconds(s) for s in spans} == spans
+    assert [shorten(t, 4) for t in ("abcd", "abcde", "a\nb", "a\n")] == ["abcd", "abc…", "a…", "a"]
+
+
 def test_the_dead(place: Place, app: App) -> None:
     ids = [app.enqueue("t", {"n": n}).id for n in range(4)]
     for id in ids:

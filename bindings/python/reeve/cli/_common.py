@@ -144,11 +144,18 @@ def show_age(moment: datetime | None) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """A span in its largest unit."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"
+    """A span in its largest unit, as it is after rounding: 59.9 minutes are ``1h``."""
+    for size, unit, most in ((0.001, "ms", 1000), (1, "s", 60), (60, "m", 60), (3600, "h", 24)):
+        count = round(seconds / size)
+        if count < most:
+            return f"{count}{unit}"
+    return f"{round(seconds / 86400)}d"
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """Its first line, with an ellipsis where something is left out."""
+    line, _, rest = text.partition("\n")
+    return line if len(line) <= most and not rest.strip() else f"{line[: most - 1]}…"
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -16,6 +16,7 @@ from reeve.cli._common import (
     parse_args,
     put_json,
     put_table,
+    shorten,
     show_age,
 )
 
@@ -55,16 +56,17 @@ def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> 
     if as_json:
         put_json([job_json(info) for info in found])
         return
+    ended = {"archived": "died", "completed": "done"}.get(state)
     put_table(
-        ("id", "task", ">failed", "enqueued", "due", "last error"),
+        ("id", "task", ">failed", "enqueued", ended or "due", "last error"),
         [
             [
                 i.id,
                 i.task,
                 str(i.attempts),
                 show_age(i.enqueued_at),
-                show_age(i.due_at),
-                (i.error or i.reason).split("\n")[0][:60],
+                show_age(i.settled_at if ended else i.due_at),
+                shorten(i.error or i.reason),
             ]
             for i in found
         ],
