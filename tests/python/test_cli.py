@@ -67,6 +67,25 @@ def test_from_enqueue_to_delete(place: Place, app: App) -> None:
     assert app.job("own").state == "pending"
 
 
+def test_enqueue_has_the_options_and_says_what_became_of_it(place: Place, app: App) -> None:
+    words = ("enqueue", "t", "--queue", "mail", "--idempotency-key", "k", "--retention", "forever")
+    first = out(place, *words, "--retries", "2", "--header", "a=b=c", "--header", "d=")
+    assert first == {
+        "id": first["id"],
+        "queue": "mail",
+        "existing": False,
+        "state": "pending",
+        "due_at": None,
+    }
+    info = app.job(first["id"], "mail").info()
+    assert (info.max_attempts, info.headers) == (3, {"a": "b=c", "d": ""})
+    assert place.cli(*words) == f"job {first['id']} was already in mail: pending\n"
+    late = place.cli("enqueue", "t", "--at", "2100-01-01T01:00+01:00", "--timeout", "5s")
+    assert late.endswith(" is in default: scheduled, due 2100-01-01T00:00:00+00:00\n")
+    soon = out(place, "enqueue", "t", "--delay", "1h", "--expires", "2h")
+    assert soon["due_at"] == out(place, "jobs", "show", soon["id"])["due_at"]
+
+
 def test_the_lists_show_what_their_state_is_about(place: Place, app: App) -> None:
     from reeve.cli._common import shorten, show_seconds
 
@@ -240,6 +259,11 @@ def test_a_result_is_json_in_json(place: Place, app: App) -> None:
         (("enqueue", "t", "--json-args", "[1]"), 2, "object by parameter name"),
         (("enqueue", "a b"), 2, "task name is 'a b'"),
         (("enqueue", "t", "--delay", "soon"), 2, "delay is 'soon'"),
+        (("enqueue", "t", "--at", "2100-01-01T00:00"), 2, "write it with its offset"),
+        (("enqueue", "t", "--at", "now"), 2, "write it with its offset"),
+        (("enqueue", "t", "--delay", "1h", "--at", "2100-01-01T00:00Z"), 2, "delay or at"),
+        (("enqueue", "t", "--header", "a"), 2, "write name=value"),
+        (("enqueue", "t", "--retries", "-1"), 2, "retry is -1"),
         (("worker", "no_such_module"), 2, "there is no module no_such_module"),
         (("worker", "work:nothing"), 2, "work has no App called nothing"),
         (("worker", "json"), 2, "json has 0 Apps"),

@@ -13,7 +13,8 @@ import click
 from reeve import Error, StateError, UsageError, __version__
 from reeve.cli._dead import dead
 from reeve.cli._demo import demo
-from reeve.cli._jobs import enqueue, jobs
+from reeve.cli._enqueue import enqueue
+from reeve.cli._jobs import jobs
 from reeve.cli._queues import pause, queues, resume, weight
 from reeve.cli._worker import worker
 from reeve.cli._workers import workers

@@ -1,4 +1,4 @@
-"""``reeve jobs`` and ``reeve enqueue``."""
+"""``reeve jobs``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from reeve.cli._common import (
     job_json,
     json_flag,
     open_app,
-    parse_args,
     put_json,
     put_table,
     shorten,
@@ -157,32 +156,3 @@ def _done(as_json: bool, job: Job[Any], what: str) -> None:
         put_json({"id": job.id, "queue": job.queue})
     else:
         click.echo(f"job {job.id} {what}")
-
-
-@click.command(
-    epilog="""Example:  reeve enqueue shop.welcome --queue mail --json-args '{"to": "a@b.c"}'"""
-)
-@click.argument("task")
-@click.option("--queue", default="default", show_default=True)
-@click.option("--json-args", metavar="JSON", default="{}", help="Arguments by name.")
-@click.option("--delay", metavar="SPAN", help="Start that much later, as 10m.")
-@click.option("--priority", type=click.IntRange(0, 9), help="Higher runs first; default 5.")
-@click.option("--id", help="The job's id; default: a new one.")
-@connection
-@json_flag
-def enqueue(
-    task: str,
-    queue: str,
-    json_args: str,
-    delay: str | None,
-    priority: int | None,
-    id: str | None,
-    url: str | None,
-    prefix: str | None,
-    as_json: bool,
-) -> None:
-    """Enqueue a job of TASK by its name."""
-    options = {"delay": delay, "priority": priority, "id": id}
-    given = {name: value for name, value in options.items() if value is not None}
-    job = open_app(url, prefix).enqueue(task, parse_args(json_args), queue=queue, **given)
-    _done(as_json, job, f"is in {queue}")
