@@ -481,6 +481,21 @@ def test_demo_accounts_for_every_file(place: Place, shared_broker: str, kill: tu
         assert takeover["held"] >= 1
         assert report["crashes"] >= takeover["held"]
         assert (takeover["back_ms"] is None) == ("unsupervised" in kill)
+    assert report["recovered"] >= 1
+    assert report["first_runs_seconds"] > 0
     with App(shared_broker, prefix="reeve-demo") as app:
-        left = [q for q in app.queues() if q.backlog or q.completed or q.archived]
-        assert left == []
+        assert app.queues() == []
+
+
+def test_a_small_demo_fails_on_purpose_and_measures_no_shares(place: Place) -> None:
+    folder = place.folder / "files"
+    folder.mkdir()
+    for n in range(5):
+        (folder / f"{n}.txt").write_text("x" * n)
+    report = out(place, "demo", str(folder))
+    assert (report["done"], report["dead"], report["recovered"], report["retries"]) == (6, 3, 1, 7)
+    assert [q["share"] for q in report["queues"]] == [None, None]
+    text = place.cli("demo", str(folder))
+    assert text.count("too few jobs to measure its share") == 2
+    assert "1 job recovered" in text
+    assert " later, " in text

@@ -17,7 +17,7 @@ class Entry:
 
     path: Path
     size_bytes: int
-    bad: bool = False  #: made by the demo to fail
+    failing_runs: int = 0  #: its first runs fail, whatever the file
 
 
 def walk(folder: Path, most: int) -> list[Entry]:
@@ -63,9 +63,11 @@ def make_bad(folder: Path) -> list[Entry]:
     fifo = folder / "a-pipe-not-a-file"
     os.mkfifo(fifo)
     vanished = folder / "vanished.txt"  # named, never there
-    return [Entry(path, 0, bad=True) for path in (dangling, fifo, vanished)]
+    return [Entry(path, 0) for path in (dangling, fifo, vanished)]
 
 
 def make_late(folder: Path) -> Entry:
-    """A file that is not there yet: its first run fails, a retry succeeds."""
-    return Entry(folder / "late.txt", 0)
+    """A file whose first run fails, and whose first retry succeeds."""
+    path = folder / "late.txt"
+    path.write_text("here I am\n")
+    return Entry(path, path.stat().st_size, failing_runs=1)

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from reeve import App, JobInfo
+from reeve import App, JobInfo, NotFound, StateError
 from reeve._durations import to_ms
 from reeve._supervisor import Supervisor, child_command
 from reeve.cli._common import put_table, refuse_memory
@@ -38,6 +38,7 @@ _LOOK_S = 0.05
 _STALL_S = 120.0
 _TAKEOVER_S = 60.0
 _LATE_SHARE = 20  # one file in so many starts a second later
+_LEAST_MEASURED = 100  # shares of fewer jobs say little of weights
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ class Demo:
             raise click.UsageError(f"there are no files in {folder}")
         spoiled = self.scratch / "bad"
         spoiled.mkdir()
-        self.late = make_late(spoiled)
-        self.entries = [*found, *make_bad(spoiled), self.late]
+        self.entries = [*found, *make_bad(spoiled), make_late(spoiled)]
         sizes = sorted(entry.size_bytes for entry in found)
         # the largest quarter: with weights 6 and 2 both queues end at about the same time
         self.bound_bytes = sizes[len(sizes) * 3 // 4]
@@ -105,8 +105,8 @@ class Demo:
             chosen = {id(e) for e in later}
             now = [e for e in mine if id(e) not in chosen]
             task = digest.using(queue=name)
-            task.enqueue_many([(e.path,) for e in now])
-            task.using(delay="1s").enqueue_many([(e.path,) for e in later])
+            task.enqueue_many([(e.path, e.failing_runs) for e in now])
+            task.using(delay="1s").enqueue_many([(e.path, e.failing_runs) for e in later])
             self.queue_of.update({str(e.path): name for e in mine})
 
     def supervisor(self, log: Any) -> Supervisor:
@@ -178,8 +178,6 @@ class Demo:
                     self.started = now  # rates are of the work, not of starting processes
                 rate = finished / (now - began) if began is not None and now > began else 0.0
                 self.show.update(progress, self.labels, rate)
-                if progress.infos and any(i.retry for i in progress.infos.values()):
-                    self.late.path.write_text("here I am\n")
                 if finished >= total:
                     break
                 if killer is not None and finished >= total // 3:
@@ -228,7 +226,7 @@ class Demo:
         facts = [f for _, f in done.values()]
         copies = Counter(f.sha256 for f in facts)
         infos = [*(i for i, _ in done.values()), *dead.values()]
-        rate = len(self.entries) / self.seconds
+        work_s = _first_runs_s(infos)
         return {
             "files": len(walked),
             "done": len(done),
@@ -244,11 +242,12 @@ class Demo:
             "recovered": sum(1 for i, _ in done.values() if i.attempts > 0),
             "crashes": sum(i.crashes for i in infos),
             "seconds": round(self.seconds, 3),
-            "per_second": round(rate, 1),
+            "first_runs_seconds": round(work_s, 3),
+            "per_second": round(len(self.entries) / work_s, 1),
             "processes": self.processes,
             "broker": self.url.partition("://")[0],
             "queues": self._queues(progress, done, dead),
-            "takeover": None if self.takeover is None else asdict(self.takeover),
+            "takeover": None if self.takeover is None else _rounded(self.takeover),
             "dead_jobs": [
                 {"path": path, "attempts": i.attempts, "error": i.error}
                 for path, i in sorted(dead.items())
@@ -259,9 +258,10 @@ class Demo:
         self, progress: Progress, done: dict[str, Any], dead: dict[str, Any]
     ) -> list[dict[str, Any]]:
         total = sum(WEIGHTS.values())
+        measured = sum(progress.shares.done.values())
         rows = []
         for kind, name in self.names.items():
-            share = progress.shares.of(name)
+            share = progress.shares.of(name) if measured >= _LEAST_MEASURED else None
             rows.append(
                 {
                     "queue": kind,
@@ -270,16 +270,33 @@ class Demo:
                     "dead": sum(1 for path in dead if self.queue_of.get(path) == name),
                     "wanted_share": WEIGHTS[kind] / total,
                     "share": None if share is None else round(share, 4),
-                    "measured_over": sum(progress.shares.done.values()),
+                    "measured_over": measured,
                 }
             )
         return rows
 
     def clean(self) -> None:
-        """Deletes the demo's jobs; a file of its own goes with its folder."""
+        """Deletes the demo's jobs and queues; a file of its own goes with its folder."""
         for name in self.names.values():
             for state in ("completed", "archived", "pending", "scheduled", "retry"):
                 self.app.inspect.delete_all(name, state)
+            # it may never have been there, or a worker that was killed has a job of it
+            with suppress(NotFound, StateError):
+                self.app.inspect.drop(name)
+
+
+def _first_runs_s(infos: list[JobInfo]) -> float:
+    """From the first to the last end of a job's first run, on the broker's clock: what comes
+    later is waiting for retries."""
+    ends = [info.history[0].at if info.history else info.settled_at for info in infos]
+    known = [end for end in ends if end is not None]
+    span = (max(known) - min(known)).total_seconds() if known else 0.0
+    return max(span, 0.001)
+
+
+def _rounded(takeover: Takeover) -> dict[str, Any]:
+    values = asdict(takeover)
+    return {k: round(v, 1) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def run(settings: Settings) -> None:
@@ -337,19 +354,23 @@ def _print(r: dict[str, Any], settings: Settings) -> None:
         ),
         (
             "speed",
-            f"{r['per_second']:.0f} jobs/s over {r['seconds']:.2f} s on {r['broker']}, "
+            f"{r['per_second']:.0f} jobs/s over {r['first_runs_seconds']:.2f} s on {r['broker']}, "
             f"{_count(r['processes'], 'worker process', 'es')}",
+        ),
+        (
+            "waiting",
+            f"{max(0.0, r['seconds'] - r['first_runs_seconds']):.2f} s more for retries, "
+            "which wait between their runs",
         ),
     ]
     for q in r["queues"]:
-        share = "never both busy" if q["share"] is None else f"{q['share']:.1%} of the work"
-        rows.append(
-            (
-                f"queue {q['queue']}",
-                f"{q['jobs']} jobs, weight {q['weight']}: {share} while both had a backlog "
-                f"(wanted {q['wanted_share']:.0%})",
+        share = "too few jobs to measure its share"
+        if q["share"] is not None:
+            share = (
+                f"{q['share']:.1%} of the work while both had a backlog "
+                f"(wanted {q['wanted_share']:.0%})"
             )
-        )
+        rows.append((f"queue {q['queue']}", f"{q['jobs']} jobs, weight {q['weight']}: {share}"))
     if r["takeover"] is not None:
         t = r["takeover"]
         how = "back by their leases"

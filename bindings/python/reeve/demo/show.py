@@ -67,8 +67,8 @@ class Show:
             self._screen.update(self._picture(progress, labels))
             return
         counts = "  ".join(
-            f"{labels[name]}: {info.pending} waiting, {info.active} running, {info.retry} retry, "
-            f"{info.archived} dead"
+            f"{labels[name]}: {info.pending} waiting, {info.active} running, "
+            f"{info.scheduled} later, {info.retry} retry, {info.archived} dead"
             for name, info in sorted(progress.infos.items())
         )
         tenth = 10 * progress.finished // max(1, progress.total)

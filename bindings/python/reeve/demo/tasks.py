@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from reeve import App, Retry
+from reeve import App, Context, Retry
 
 app = App()
 
@@ -31,8 +31,10 @@ class Facts:
     timeout="60s",
     retention="1h",
 )
-def digest(path: Path) -> Facts:
+def digest(context: Context, path: Path, failing_runs: int = 0) -> Facts:
     """SHA-256, compressed size and line count of a file, read in pieces."""
+    if context.attempt <= failing_runs:
+        raise FileNotFoundError(f"not there yet, says the demo: {path}")
     # a FIFO would block the open, a device would never end
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(f"not a regular file: {path}")
