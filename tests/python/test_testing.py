@@ -110,6 +110,16 @@ def test_asserting(app: App) -> None:
         with pytest.raises(AssertionError, match=r"1 enqueued .* found 2"):
             h.assert_enqueued(send, count=1)
         assert [i.args["to"] for i in h.enqueued(send)] == ["a", "b"]
+        with pytest.raises(TypeError, match="send has no parameter 'too'"):
+            h.assert_enqueued(send, too="a")
+
+
+def test_run_once_is_one_round(app: App) -> None:
+    relay = app.tasks["relay"]
+    with harness(app, concurrency=2) as h:
+        relay.enqueue_many([("a",), ("b",), ("c",)])
+        assert h.run_once() == 2
+        assert h.run_until_idle() == 4  # each of three enqueued one more
 
 
 def test_inside_a_loop(app: App) -> None:

@@ -82,7 +82,8 @@ class Harness:
     # Running
 
     def run_once(self) -> int:
-        """Runs what is due now, one round; how many runs."""
+        """Runs one round: of what is due now, as many jobs as the harness's ``concurrency``,
+        each once. What is left, and what they enqueue, is for the next round. How many runs."""
         return self._finish([(d, self._run(d)) for d in self._claim()])
 
     def run_until_idle(self) -> int:
@@ -143,7 +144,10 @@ class Harness:
 
     def assert_enqueued(self, task: AnyTask, *, count: int | None = None, **arguments: Any) -> None:
         """Fails unless jobs of this task wait that have these arguments (others may have any
-        value); ``count`` asks for exactly so many."""
+        value); ``count`` asks for exactly so many. Raises TypeError for what is no parameter of
+        the task."""
+        for name in arguments.keys() - task.arguments.names:
+            raise TypeError(f"{task.name} has no parameter {name!r}")
         want = _codec.loads(_codec.dumps(arguments))
         waiting = self.enqueued(task)
         found = [i for i in waiting if _fits(i.args, want)]
