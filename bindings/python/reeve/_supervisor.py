@@ -109,6 +109,7 @@ class Supervisor:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._stops = 0
         self._stops_sent = 0
+        self._is_away = False  # the broker did not answer the last time
         self._kill_at: float | None = None
 
     def stop(self) -> None:
@@ -265,15 +266,18 @@ class Supervisor:
         return float(min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** min(child.failures - 2, 20)))
 
     def _hand_back(self, worker_id: str, clean: bool) -> int:
-        if not self.reclaim:
-            return 0
+        if not self.reclaim or (self._stops > 0 and self._is_away):
+            return 0  # a stop does not wait for a broker that is away once for each child
         try:
             # a worker that ended by itself took itself off the list; a handler that called
             # os._exit(0) did not
             if clean and all(w.id != worker_id for w in self.app.inspect.workers()):
                 return 0
-            return self.app.inspect.reclaim_worker(worker_id)
+            count = self.app.inspect.reclaim_worker(worker_id)
+            self._is_away = False
+            return count
         except (Error, OSError) as error:
+            self._is_away = True
             _log.warning("cannot hand back the tasks of %s, leases will: %s", worker_id, error)
             return 0
 

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypedDict, Unpack
 
@@ -141,8 +142,10 @@ def shown_url(url: str) -> str:
     return scheme + slashes + rest.partition("?")[0]
 
 
-def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> _core.Worker:
-    """The core's worker for these options."""
+def make_core(
+    app: App, options: Mapping[str, Any], *, manual: bool = False, url: str | None = None
+) -> _core.Worker:
+    """The core's worker for these options; on the app's broker unless another is given."""
     check_worker_options(options)
 
     def span(name: str) -> int:
@@ -150,7 +153,7 @@ def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> 
         return 0 if value is None else to_ms(value, name, least_ms=1)
 
     return _core.Worker(
-        app.url,
+        url or app.url,
         app.env,
         queue_weights(app, options.get("queues")),
         prefix=app.prefix,
@@ -167,6 +170,13 @@ def make_core(app: App, options: Mapping[str, Any], *, manual: bool = False) -> 
         settle_count=options.get("settle_count") or 0,
         manual=manual,
     )
+
+
+def check_worker(app: App, options: Mapping[str, Any]) -> None:
+    """Raises what a worker with these options would raise, without a connection."""
+    for task in app.tasks.values():
+        task.arguments.resolve()
+    make_core(app, options, url=f"mem://{uuid.uuid4().hex}")
 
 
 class Worker:

@@ -19,7 +19,7 @@ from reeve._context import find_current
 from reeve._durations import to_ms
 from reeve._supervisor import Supervisor, child_command, die_with_parent
 from reeve.cli._common import refuse_memory
-from reeve.worker import Worker, WorkerOptions
+from reeve.worker import Worker, WorkerOptions, check_worker
 
 _log = logging.getLogger("reeve.worker")
 
@@ -220,14 +220,16 @@ def worker(
     options |= {"lease": lease, "grace": grace, "prefetch": parse_prefetch(prefetch)}
     options |= {"ageing": ageing, "archive": archive, "archive_count": archive_count}
     options |= {"settle_delay": settle_delay}
-    grace_s = to_ms(grace, "grace") / 1000
+    settings: WorkerOptions = {**options, "queues": parse_queues(queues), "id": worker_id}  # type: ignore[typeddict-item]
     if worker_id is None and (processes > 1 or supervise):
+        check_worker(
+            loaded, settings
+        )  # or each child would end with the same error, again and again
         options |= {"log-level": log_level, "prefix": prefix}
-        _supervise(loaded, app, options, processes, grace_s)
+        _supervise(loaded, app, options, processes, to_ms(grace, "grace") / 1000)
         return
     if not loaded.tasks:
         _log.warning("%s has no tasks; does it import the modules that define them?", app)
-    settings: WorkerOptions = {**options, "queues": parse_queues(queues), "id": worker_id}  # type: ignore[typeddict-item]
     Worker(loaded, **settings).run()
 
 
