@@ -47,7 +47,7 @@ static bool open_on_go(const char *url, int go_fd) {
     reeve_error err;
     reeve__broker *own = NULL;
     (void)!read(go_fd, &byte, 1);
-    reeve__broker_options options = { .url = url };
+    reeve__broker_options options = { .url = url, .timeout_ms = 60000 };
     bool good = reeve__broker_open(&own, NULL, &options, &err) == REEVE_OK;
     if (!good)
         (void)fprintf(stderr, "open: %s\n", err.message);
