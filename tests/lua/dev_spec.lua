@@ -23,8 +23,9 @@ describe("reeve-lua dev", function()
     local app = assert(reeve.new { url = url })
     write(folder .. "/script.lua", "require 'words'\n" .. SCRIPT)
     write(folder .. "/words.lua", "return 'one'")
-    write(folder .. "/start.sh", ("cd '%s' && LUA_PATH='./?.lua;%s' exec timeout -k 5 60 %s %s/../bin/reeve-lua"
-      .. " dev script.lua -- '%s' >log 2>&1"):format(folder, package.path, util.interpreter, util.tests, url))
+    local start = "cd '%s' && LUA_PATH='./?.lua;%s' exec timeout --foreground -k 5 60 %s"
+      .. " %s/../bin/reeve-lua dev script.lua -- '%s' >log 2>&1"
+    write(folder .. "/start.sh", start:format(folder, package.path, util.interpreter, util.tests, url))
     local pipe = assert(io.popen("sh '" .. folder .. "/start.sh' & echo $!; wait $!; echo \"exit $?\""))
     local pid = pipe:read "*l"
 

@@ -50,7 +50,8 @@ describe("docs/lua.md", function()
     local app = assert(reeve.new { url = url })
     assert.equal(2, util.queue(app, "mail").pending)
     assert.equal(1, util.queue(app, "mail").scheduled)
-    local start = prefix .. "exec timeout -k 5 60 " .. util.interpreter .. " " .. root
+    -- --foreground: else timeout hands on the signal twice, and the second is one too many
+    local start = prefix .. "exec timeout --foreground -k 5 60 " .. util.interpreter .. " " .. root
       .. "/bin/reeve-lua worker mail.lua --concurrency 1 > worker.log 2>&1"
     write(folder .. "/start.sh", start)
     local pipe = assert(io.popen("sh '" .. folder .. "/start.sh' & echo $!; wait $!; echo \"exit $?\""))
