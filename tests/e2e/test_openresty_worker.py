@@ -409,7 +409,9 @@ def test_a_verdict_waits_for_its_queue(tmp_path: Path, redis: RedisServer, app: 
         held = send(app, "tallies", queue="a")
         nginx.wait_log("a turn of queue a is refused: ")
         assert finished(app, send(app, "fine", {"n": 1}, queue="b"), "b").state == "completed"
-        assert json.loads(nginx.get("/status")[1])["unstored"] == 1
+        until(
+            lambda: json.loads(nginx.get("/status")[1])["unstored"] == 1
+        )  # not on its way just now
         redis.command("DEL", "reeve:{a}:completed")
         info = finished(app, held, "a")
         assert (info.state, info.crashes) == ("completed", 0)

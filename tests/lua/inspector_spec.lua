@@ -134,6 +134,13 @@ describe("the inspector", function()
     assert.error(function() inspector.find({}, "q", "x") end)
   end)
 
+  it("shows what a task was enqueued with", function()
+    assert(app:enqueue("t", {}, { id = "one", timeout = 9, lease = 5, retention = 60, max_crashes = 7 }))
+    local task = assert(inspector:find("default", "one"))
+    assert.same({ 9, 5, 60, 7 }, { task.timeout, task.lease, task.retention, task.max_crashes })
+    assert.is_nil(task.deadline)
+  end)
+
   it("is closed for good", function()
     local own = assert(core.inspector { url = util.memory_url() })
     assert.is_true(own:close())

@@ -335,6 +335,21 @@ def test_what_has_no_json_form_is_refused_by_name(app: App) -> None:
     assert not app.jobs("default")
 
 
+def test_info_has_what_a_job_was_enqueued_with(app: App) -> None:
+    join, double = make_tasks(app)
+    at = datetime(2100, 1, 2, tzinfo=UTC)
+    made = double.using(timeout="9s", deadline=at, lease="5s", retention="2h", max_crashes=7)
+    info = made.enqueue(1).info()
+    assert (info.timeout, info.deadline, info.lease) == (
+        timedelta(seconds=9),
+        at,
+        timedelta(seconds=5),
+    )
+    assert (info.retention, info.max_crashes) == (timedelta(hours=2), 7)
+    plain = join.using(retention=None).enqueue(1).info()
+    assert (plain.timeout, plain.deadline, plain.lease, plain.max_crashes) == (None, None, None, 3)
+
+
 def test_a_payload_may_be_large_but_not_huge(app: App) -> None:
     join, double = make_tasks(app)
     assert len(join.enqueue(1, "x" * 1_000_000).info().args["b"]) == 1_000_000

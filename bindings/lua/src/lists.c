@@ -30,7 +30,7 @@ void reeve_lua_open_lists(lua_State *L) {
     reeve_lua_new_type(L, TYPE, NULL, list_gc);
 }
 
-/* Unix seconds; left out when 0. */
+/* Seconds, of Unix time or of a span; left out when 0. */
 static void set_at(lua_State *L, const char *name, int64_t at_ms) {
     if (at_ms) {
         lua_pushnumber(L, (lua_Number)at_ms / 1000);
@@ -99,7 +99,7 @@ static void set_json(lua_State *L, const char *field, reeve_bytes text) {
 
 void reeve_lua_push_task(lua_State *L, const reeve_task_info *info) {
     luaL_checkstack(L, 10, "task");
-    lua_createtable(L, 0, 20);
+    lua_createtable(L, 0, 25);
     reeve_lua_set_bytes(L, "id", info->id);
     reeve_lua_set_bytes(L, "queue", info->queue);
     set_text(L, "type", info->type);
@@ -123,6 +123,13 @@ void reeve_lua_push_task(lua_State *L, const reeve_task_info *info) {
         set_at(L, "expires_at", info->expires_at_ms);
     if (info->token)
         reeve_lua_set_int(L, "token", info->token);
+    set_at(L, "timeout", info->timeout_ms);
+    set_at(L, "deadline", info->deadline_at_ms);
+    set_at(L, "lease", info->lease_ms);
+    if (info->retention_ms != REEVE_NEVER)
+        set_at(L, "retention", info->retention_ms);
+    if (info->max_crashes != REEVE_NEVER)
+        reeve_lua_set_int(L, "max_crashes", info->max_crashes);
     reeve_lua_push_headers(L, info->headers, info->header_count);
     lua_setfield(L, -2, "headers");
     push_history(L, info);

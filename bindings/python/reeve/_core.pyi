@@ -86,6 +86,11 @@ class TaskRow(TypedDict):
     expires_at_ms: int
     token: int
     worker: str
+    timeout_ms: int
+    deadline_at_ms: int
+    lease_ms: int
+    retention_ms: int
+    max_crashes: int
     headers: list[tuple[str, str]]
     history: list[AttemptRow]
 

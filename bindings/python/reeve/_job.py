@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from reeve import _codec, _core
@@ -68,6 +68,11 @@ class JobInfo:
     worker: str
     headers: dict[str, str]
     history: tuple[Attempt, ...]
+    timeout: timedelta | None
+    deadline: datetime | None
+    lease: timedelta | None  #: None: its worker's
+    retention: timedelta | None  #: None: it is gone when it is done; timedelta.max: for ever
+    max_crashes: int | None  #: None: no limit
 
     @property
     def args(self) -> Any:
@@ -115,6 +120,10 @@ def _moment(at_ms: int) -> datetime | None:
     return from_ms(at_ms) if at_ms > 0 else None
 
 
+def _span(ms: int) -> timedelta | None:
+    return timedelta(milliseconds=ms) if ms > 0 else None
+
+
 def attempt_of(row: _core.AttemptRow) -> Attempt:
     """From the core's row."""
     return Attempt(
@@ -152,6 +161,11 @@ def info_of(row: _core.TaskRow) -> JobInfo:
         worker=row["worker"],
         headers=dict(row["headers"]),
         history=tuple(attempt_of(a) for a in row["history"]),
+        timeout=_span(row["timeout_ms"]),
+        deadline=_moment(row["deadline_at_ms"]),
+        lease=_span(row["lease_ms"]),
+        retention=timedelta.max if row["retention_ms"] < 0 else _span(row["retention_ms"]),
+        max_crashes=None if row["max_crashes"] < 0 else row["max_crashes"],
     )
 
 

@@ -140,7 +140,10 @@ static PyObject *task_dict(const reeve_task_info *info) {
         PUT_INT(d, info, due_at_ms) < 0 ||
         PUT_INT(d, info, settled_at_ms) < 0 ||
         PUT_INT(d, info, expires_at_ms) < 0 || PUT_INT(d, info, token) < 0 ||
-        PUT_STR(d, info, worker) < 0 ||
+        PUT_STR(d, info, worker) < 0 || PUT_INT(d, info, timeout_ms) < 0 ||
+        PUT_INT(d, info, deadline_at_ms) < 0 ||
+        PUT_INT(d, info, lease_ms) < 0 || PUT_INT(d, info, retention_ms) < 0 ||
+        PUT_INT(d, info, max_crashes) < 0 ||
         glue_put(d, "headers",
                  glue_headers(info->headers, info->header_count)) < 0 ||
         glue_put(d, "history", history_list(info)) < 0)

@@ -61,6 +61,13 @@ typedef struct reeve_task_info {
     const reeve_attempt_info *history; /* oldest first, the last few */
     size_t history_count;
     reeve_bytes worker; /* ACTIVE: who holds it, when known */
+    /* What it was enqueued with; 0 = nothing was said. */
+    int64_t timeout_ms;
+    int64_t deadline_at_ms;
+    int64_t lease_ms;
+    int64_t retention_ms; /* REEVE_NEVER = for ever */
+    int32_t max_crashes;  /* REEVE_NEVER = no limit */
+    int32_t reserved;
 } reeve_task_info;
 
 typedef struct reeve_worker_info {

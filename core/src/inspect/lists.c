@@ -102,6 +102,11 @@ static void fill_from_envelope(reeve_task_info *info,
     info->header_count = envelope->header_count;
     info->history = envelope->history;
     info->history_count = envelope->history_count;
+    info->timeout_ms = envelope->timeout_ms;
+    info->deadline_at_ms = envelope->deadline_at_ms;
+    info->lease_ms = envelope->lease_ms;
+    info->retention_ms = envelope->retention_ms;
+    info->max_crashes = envelope->max_crashes;
 }
 
 /* When a finished task was settled: archived ones say so themselves, completed

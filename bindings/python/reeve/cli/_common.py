@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -162,6 +162,10 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
+
+
 def _result(stored: bytes) -> object:
     """The value; the text itself where another front end stored what is no JSON."""
     text = stored.decode("utf-8", "replace")
@@ -213,6 +217,12 @@ def job_json(info: JobInfo) -> dict[str, object]:
         "result": _result(info.result) if info.has_result else None,
         "token": info.token,
         "worker": info.worker,
+        "timeout_s": _seconds(info.timeout),
+        "deadline": _iso(info.deadline),
+        "lease_s": _seconds(info.lease),
+        "retention_s": None if info.retention == timedelta.max else _seconds(info.retention),
+        "kept_for_ever": info.retention == timedelta.max,
+        "max_crashes": info.max_crashes,
         "headers": info.headers,
         "history": [
             {

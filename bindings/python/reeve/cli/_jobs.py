@@ -84,7 +84,8 @@ def show_job(info: JobInfo, as_json: bool) -> None:
         return
     fields: dict[str, object] = job_json(info)
     for name, value in fields.items():
-        if name not in ("history", "error") and value not in (None, "", {}):
+        is_nothing = value in (None, "", {}) or value is False or (name == "token" and not value)
+        if name not in ("history", "error") and not is_nothing:
             is_json = name in ("args", "headers", "result")
             text = json.dumps(value, ensure_ascii=False) if is_json else value
             click.echo(f"{name:13} {text}")
