@@ -204,11 +204,25 @@ def test_tasks_are_handed_back_whatever_the_exit_code(
     assert all((death.status, death.handed_back) == (0, 1) for death in deaths[:2])
 
 
-def test_who_left_the_list_has_nothing_in_hand(
+def test_who_left_the_list_when_told_to_stop_has_nothing_in_hand(
+    make: Callable[..., Supervisor], inspector: Inspector, tmp_path: Path
+) -> None:
+    deaths: list[Death] = []
+    inspector.workers = list  # type: ignore[method-assign]
+    supervisor = make(SLEEPER.replace("sys.exit(7)", "sys.exit(0)"), on_death=deaths.append)
+    with running(supervisor):
+        wait_for(lambda: ready(tmp_path) == 2)
+        supervisor.stop()
+        wait_for(lambda: len(deaths) == 2)
+    assert [(death.status, death.handed_back) for death in deaths] == [(0, 0)] * 2
+    assert inspector.reclaimed == []
+
+
+def test_who_was_not_told_to_stop_may_not_be_in_the_list_yet(
     make: Callable[..., Supervisor], inspector: Inspector
 ) -> None:
     deaths: list[Death] = []
     inspector.workers = list  # type: ignore[method-assign]
     with running(make("pass", on_death=deaths.append)):
         wait_for(lambda: len(deaths) >= 2)
-    assert all((death.status, death.handed_back) == (0, 0) for death in deaths[:2])
+    assert all((death.status, death.handed_back) == (0, 1) for death in deaths[:2])

@@ -269,9 +269,10 @@ class Supervisor:
         if not self.reclaim or (self._stops > 0 and self._is_away):
             return 0  # a stop does not wait for a broker that is away once for each child
         try:
-            # a worker that ended by itself took itself off the list; a handler that called
-            # os._exit(0) did not
-            if clean and all(w.id != worker_id for w in self.app.inspect.workers()):
+            # a worker that was told to stop took itself off the list; one whose handler called
+            # os._exit(0) meanwhile did not, or is not there yet when nobody told it
+            told = clean and self._stops > 0
+            if told and all(w.id != worker_id for w in self.app.inspect.workers()):
                 return 0
             count = self.app.inspect.reclaim_worker(worker_id)
             self._is_away = False
