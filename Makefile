@@ -20,6 +20,9 @@ SOURCES = $(shell find core bindings/python setup.py pyproject.toml \
 	CMakeLists.txt -type f -not -name '*.pyc' -not -path '*.egg-info/*' \
 	2>/dev/null)
 
+# A comma in a variable does not part the arguments of a call.
+ADDRESS := address,undefined
+
 # $(call build,DIR,CMAKE ARGUMENTS[,TARGET]): all, or TARGET alone and quietly
 define build
 @echo "build: $(1)$(if $(3), ($(3)))"
@@ -89,13 +92,13 @@ fuzz: setup ## run each fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS
 	$(call build,build-fuzz,-DCMAKE_BUILD_TYPE=RelWithDebInfo \
 		-DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g" \
 		-DCMAKE_C_COMPILER=clang -DREEVE_TESTS=OFF -DREEVE_FUZZ=ON \
-		-DREEVE_SANITIZE=address,undefined)
+		-DREEVE_SANITIZE=$(ADDRESS))
 	@python3 tests/run.py --suite fuzz --build build-fuzz \
 		--seconds $(FUZZ_SECONDS) --runs $(FUZZ_RUNS) $(T)
 
 asan: setup ## run the C suites under AddressSanitizer and UBSan
 	$(call build,build-asan,-DCMAKE_BUILD_TYPE=Debug \
-		-DREEVE_SANITIZE=address,undefined)
+		-DREEVE_SANITIZE=$(ADDRESS))
 	@python3 tests/run.py --suite c --build build-asan \
 		--wrapper "$(FIXED)" $(T)
 
@@ -122,7 +125,7 @@ prove: build python ## kill, freeze, cut and skew; print what held (T="kills cut
 provesan: setup ## the short proofs with the sanitizers' builds
 	@tools/setup.sh test
 	$(call build,build-asan,-DCMAKE_BUILD_TYPE=Debug \
-		-DREEVE_SANITIZE=address,undefined)
+		-DREEVE_SANITIZE=$(ADDRESS))
 	$(call build,build-tsan,-DCMAKE_BUILD_TYPE=Debug \
 		-DREEVE_SANITIZE=thread)
 	@python3 tests/e2e/prove.py --short --build build-asan $(T)
