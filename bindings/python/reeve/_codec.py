@@ -185,13 +185,18 @@ def _finite(text: str) -> float:
     return value
 
 
+#: json.loads would make one anew for each call.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_FAR_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+
+
 def _loads_std(data: bytes) -> Any:
     traits = _core.json_traits(data)
     if traits & _core.JSON_DEEP:
         raise ValueError(f"nested deeper than {_core.JSON_DEPTH_MAX} levels")
     is_far = traits & (_core.JSON_LONG | _core.JSON_EXPONENT)
     text = data.decode()  # not left to json.loads, which takes UTF-16 and half pairs
-    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite if is_far else None)
+    value = (_FAR_DECODER if is_far else _DECODER).decode(text)
     if traits & _core.JSON_SURROGATE:
         json.dumps(value, ensure_ascii=False).encode()  # a lone one cannot be
     return value
