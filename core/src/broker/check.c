@@ -18,7 +18,7 @@ reeve_rc reeve__enqueue_items_check(const reeve__enqueue_item *items,
                                     size_t count, reeve_error *err) {
     for (size_t i = 0; i < count; i++) {
         reeve_rc rc = reeve__name_check("queue", items[i].queue, err);
-        if (rc == REEVE_OK) {
+        if (rc == REEVE_OK && !items[i].fresh) { /* or it is our own making */
             rc = reeve__name_check("task id", items[i].id, err);
         }
         if (rc == REEVE_OK) {

@@ -134,16 +134,15 @@ reeve_rc reeve__name_check(const char *what, reeve_bytes name,
         return reeve__fail(err, REEVE_E_INVALID,
                            "%s has %zu bytes, at most %d allowed", what,
                            name.size, REEVE_NAME_BYTES_MAX);
-    for (size_t i = 0; i < name.size; i++) {
-        unsigned char c = (unsigned char)name.data[i];
-        if (safe_bytes[c])
-            continue;
-        char shown[48];
-        shorten(shown, name);
-        return reeve__fail(err, REEVE_E_INVALID,
-                           "%s '%s' has byte 0x%02x at %zu, allowed are A-Z "
-                           "a-z 0-9 _ - . : / @ +",
-                           what, shown, c, i);
-    }
-    return REEVE_OK;
+    size_t safe = 0;
+    while (safe < name.size && safe_bytes[(unsigned char)name.data[safe]])
+        safe++;
+    if (safe == name.size)
+        return REEVE_OK;
+    char shown[48];
+    shorten(shown, name);
+    return reeve__fail(err, REEVE_E_INVALID,
+                       "%s '%s' has byte 0x%02x at %zu, allowed are A-Z "
+                       "a-z 0-9 _ - . : / @ +",
+                       what, shown, (unsigned char)name.data[safe], safe);
 }
