@@ -119,6 +119,78 @@ static void pollers_take_no_executors_wakeup(void **state) {
     reeve__wakefd_close(&ran);
 }
 
+typedef struct gate {
+    reeve__mutex mutex;
+    reeve__cond opens;
+    int inside;
+    int wanted;
+    reeve__wakefd full;
+} gate;
+
+/* Comes back when as many handlers are inside as the gate wants. */
+static reeve_rc run_through(reeve_outcome *outcome, reeve_delivery *dlv,
+                            void *user, reeve_error *err) {
+    (void)outcome;
+    (void)dlv;
+    (void)err;
+    gate *g = user;
+    reeve__lock(&g->mutex);
+    if (++g->inside == g->wanted) {
+        reeve__broadcast(&g->opens);
+        reeve__wakefd_ring(&g->full);
+    }
+    while (g->inside < g->wanted)
+        reeve__wait(&g->opens, &g->mutex);
+    reeve__unlock(&g->mutex);
+    return 0;
+}
+
+/* One executor is woken at a time, by the one before it: handlers that block
+ * must not keep the rest from work. */
+static void fill_every_slot(bool together) {
+    enum {
+        SLOTS = 16
+    };
+    gate g = { .wanted = SLOTS };
+    must(reeve__mutex_init(&g.mutex, NULL), NULL);
+    must(reeve__cond_init(&g.opens, NULL), NULL);
+    must(reeve__wakefd_open(&g.full, NULL), NULL);
+    bench b;
+    open_threads(&b, SLOTS);
+    must(reeve_worker_handle(b.worker, (reeve_bytes){ 0 }, run_through, &g,
+                             NULL),
+         NULL);
+    reeve_enqueue_args args = plain();
+    start(&b);
+    fake_await(&b.plan, FAKE_WAIT, 1); /* every executor sleeps or will */
+    if (together)
+        put_many(&b, &args, SLOTS);
+    for (int i = 0; i < SLOTS && !together; i++) {
+        char id[] = { (char)('a' + i), '\0' };
+        put(&b, &args, id);
+    }
+    (void)reeve__poll_two(NULL, g.full.fd, -1, INT64_MAX);
+    reeve_worker_stop(b.worker);
+    must(reeve_worker_join(b.worker, REEVE_NEVER, NULL), NULL);
+    assert_int_equal(stats_of(&b).done, SLOTS);
+    close_bench(&b);
+    reeve__wakefd_close(&g.full);
+    reeve__cond_dispose(&g.opens);
+    reeve__mutex_dispose(&g.mutex);
+}
+
+static void one_batch_fills_every_slot(void **state) {
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        fill_every_slot(true);
+}
+
+static void single_tasks_fill_every_slot(void **state) {
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        fill_every_slot(false);
+}
+
 static void claim_under_way_at_stop_goes_back(void **state) {
     (void)state;
     bench b;
@@ -280,6 +352,8 @@ int main(void) {
         cmocka_unit_test(lost_lease_frees_its_slot_at_once),
         cmocka_unit_test(stopped_worker_leaves_the_doorbell),
         cmocka_unit_test(pollers_take_no_executors_wakeup),
+        cmocka_unit_test(one_batch_fills_every_slot),
+        cmocka_unit_test(single_tasks_fill_every_slot),
         cmocka_unit_test(claim_under_way_at_stop_goes_back),
         cmocka_unit_test(timeout_leaves_a_sent_verdict_alone),
         cmocka_unit_test(worker_that_never_started_is_freed),

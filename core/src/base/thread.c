@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -104,20 +103,12 @@ bool reeve__wait_by(reeve__cond *cond, reeve__mutex *mutex, reeve_env *env,
     }
 }
 
-/* Travels to the new thread, which frees it. */
-typedef struct start_args {
-    void (*run)(void *arg);
-    void *arg;
-    char name[NAME_BYTES_MAX + 1];
-} start_args;
-
 static void *thread_main(void *given) {
-    start_args args = *(start_args *)given;
-    free(given);
+    const reeve__thread *thread = given;
 #if defined(__linux__)
-    prctl(PR_SET_NAME, (unsigned long)args.name, 0, 0, 0);
+    prctl(PR_SET_NAME, (unsigned long)thread->name, 0, 0, 0);
 #endif
-    args.run(args.arg);
+    thread->run(thread->arg);
     return NULL;
 }
 
@@ -126,25 +117,17 @@ static void *thread_main(void *given) {
 reeve_rc reeve__thread_start(reeve__thread *thread, const char *name,
                              void (*run)(void *arg), void *arg,
                              reeve_error *err) {
-    thread->started = false;
     assert(strlen(name) <= NAME_BYTES_MAX);
-    start_args *args = malloc(sizeof *args);
-    if (args == NULL)
-        return reeve__fail_nomem(err);
-    *args = (start_args){ .run = run, .arg = arg };
-    memcpy(args->name, name, strnlen(name, NAME_BYTES_MAX));
-
+    *thread = (reeve__thread){ .run = run, .arg = arg, .name = name };
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int number = pthread_create(&thread->handle, NULL, thread_main, args);
+    int number = pthread_create(&thread->handle, NULL, thread_main, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (number != 0) {
-        free(args);
+    if (number != 0)
         return reeve__fail(err, REEVE_E_SYSTEM,
                            "cannot start thread %s: error %d", name, number);
-    }
     thread->started = true;
     return REEVE_OK;
 }

@@ -29,9 +29,14 @@ bool reeve__wait_by(reeve__cond *cond, reeve__mutex *mutex, reeve_env *env,
 typedef struct reeve__thread {
     pthread_t handle;
     bool started;
+    /* Read by the thread when it begins. */
+    void (*run)(void *arg);
+    void *arg;
+    const char *name;
 } reeve__thread;
 
-/* name: at most 15 bytes. */
+/* thread and name stay where they are until it is joined. name: at most 15
+ * bytes. */
 reeve_rc reeve__thread_start(reeve__thread *thread, const char *name,
                              void (*run)(void *arg), void *arg,
                              reeve_error *err);

@@ -64,6 +64,7 @@ static void run_one(reeve_worker *worker, reeve_delivery *dlv) {
 
 static void executor_run(void *arg) {
     reeve_worker *worker = arg;
+    bool woken = false;
     reeve__lock(&worker->mutex);
     while (worker->phase != REEVE__PHASE_STOPPED) {
         reeve_delivery *dlv = reeve__held_start(worker);
@@ -71,8 +72,13 @@ static void executor_run(void *arg) {
             worker->idle_count++;
             reeve__wait(&worker->ready_cond, &worker->mutex);
             worker->idle_count--;
+            worker->waking = false;
+            woken = true;
             continue;
         }
+        if (woken) /* who finds work wakes the next */
+            reeve__held_wake(worker);
+        woken = false;
         reeve__worker_unlock(worker);
         run_one(worker, dlv);
         reeve__lock(&worker->mutex);

@@ -7,7 +7,7 @@
 #include "runtime/worker.h"
 
 void reeve__events_ring(reeve_worker *worker) {
-    worker->poller_due = true;
+    worker->waiter_due = true;
     if (worker->events_rung || !worker->fd_asked)
         return;
     worker->events_rung = true;

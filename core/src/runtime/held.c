@@ -54,13 +54,10 @@ void reeve__held_wake(reeve_worker *worker) {
         return;
     if (!worker->handler_count) {
         reeve__events_ring(worker);
-        return;
+    } else if (worker->idle_count && !worker->waking) {
+        worker->waking = true;
+        worker->waiter_due = true;
     }
-    size_t slots =
-        worker->concurrency + worker->ready.count - worker->live_count;
-    for (size_t i = 0;
-         i < worker->idle_count && i < slots && i < worker->ready.count; i++)
-        reeve__signal(&worker->ready_cond);
 }
 
 /* Newest first: each goes to the front of its queue, so the oldest ends up

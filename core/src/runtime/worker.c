@@ -66,11 +66,11 @@ bool reeve__worker_has(void *ctx, reeve_bytes queue, reeve_bytes id,
 }
 
 void reeve__worker_unlock(reeve_worker *worker) {
-    bool poller = worker->poller_due;
+    bool waiter = worker->waiter_due;
     bool fetcher = worker->fetcher_due;
-    worker->poller_due = worker->fetcher_due = false;
+    worker->waiter_due = worker->fetcher_due = false;
     reeve__unlock(&worker->mutex);
-    if (poller)
+    if (waiter)
         reeve__signal(&worker->ready_cond);
     if (fetcher)
         reeve__wakefd_ring(&worker->fetch_wake);

@@ -182,7 +182,7 @@ struct reeve_worker {
     bool fetch_low;   /* and knows that there is room */
     bool events_rung;
     bool fd_asked;    /* somebody may wait for event_wake */
-    bool poller_due;  /* to be woken by reeve__worker_unlock */
+    bool waiter_due;  /* on ready_cond, woken by reeve__worker_unlock */
     bool fetcher_due; /* likewise */
     bool tick_ends;
     reeve__select select;
@@ -198,6 +198,7 @@ struct reeve_worker {
     uint64_t finished_seen;  /* of these, known to prefetch */
     size_t polling_count;    /* threads that wait in reeve_worker_poll */
     size_t idle_count;       /* executors that wait */
+    bool waking;             /* one of these has been woken, does not run yet */
     reeve_delivery *cancel_first, *cancel_last;
     int64_t outbox_since_ns;
     int64_t drain_by_ns;
@@ -306,7 +307,9 @@ bool reeve__held_may_start(const reeve_worker *worker);
 reeve_delivery *reeve__held_start(reeve_worker *worker);
 /* Wakes the fetcher when it has become low since that went to sleep. */
 void reeve__held_tell(reeve_worker *worker);
-/* Wakes who may start what may start now. */
+/* Wakes who may start what may start now: of executors one, which wakes the next
+ * when it has found work. Short handlers are so run by the few that are awake,
+ * and not by as many as there are tasks. */
 void reeve__held_wake(reeve_worker *worker);
 /* Gives back the newest count of those ready. */
 void reeve__held_return(reeve_worker *worker, size_t count);
