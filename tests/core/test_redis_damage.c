@@ -105,6 +105,7 @@ typedef struct claims {
     char ids[1024];
     char last[512];
     reeve__settle settle;
+    bool answered[2];
 } claims;
 
 static reeve_rc on_row(void *ctx, const reeve__row *row, reeve_error *err) {
@@ -130,8 +131,12 @@ static reeve_rc turn(claims *out, const char *const *queues, size_t count,
                                   .lease_ms = LONG_MS };
     }
     memset(out, 0, sizeof(*out));
-    return broker->ops->turn(broker, turns, count, reeve_bytes_of("w1"), on_row,
-                             out, err);
+    reeve_rc rc = broker->ops->turn(broker, turns, count, reeve_bytes_of("w1"),
+                                    on_row, out, err);
+    for (size_t i = 0; i < count; i++) {
+        out->answered[i] = turns[i].answered;
+    }
+    return rc;
 }
 
 static reeve_rc claim(claims *out, size_t max, reeve_error *err) {
@@ -517,6 +522,8 @@ static void a_damaged_queue_leaves_others_alone(void **state) {
     command("SET %meta x");
     assert_int_equal(turn(&got, queues, 2, 9, &err), REEVE_E_SERVER);
     assert_string_equal(got.ids, "a");
+    assert_false(got.answered[0]);
+    assert_true(got.answered[1]);
 }
 
 /* Bodies that cannot be read are not taken for debris. */

@@ -293,6 +293,35 @@ static void an_empty_queue_saves_no_credit(void **state) {
     assert_in_range(w.total[1], 9, 11);
 }
 
+/* Nothing wakes a queue that rests. */
+static void a_resting_queue_is_left_out(void **state) {
+    (void)state;
+    static const int32_t weights[] = { 1, 1 };
+    static const int32_t orders[] = { REEVE_ORDER_WEIGHTED,
+                                      REEVE_ORDER_STRICT };
+    for (size_t i = 0; i < 2; i++) {
+        world w;
+        world_init(&w, orders[i], weights, 2);
+        serve(&w, 10);
+        reeve__select_rest(&w.select, 0, w.now_ns + 100 * MS);
+        memset(w.total, 0, sizeof(w.total));
+        for (int k = 0; k < 99; k++) {
+            reeve__select_wake(&w.select, 0);
+            serve(&w, 10);
+            w.now_ns += MS;
+        }
+        assert_int_equal(w.total[0], 0);
+        assert_int_equal(w.total[1], 990);
+        w.now_ns += MS;
+        serve(&w, 10);
+        assert_true(w.total[0] >= 5);
+        reeve__select_rest(&w.select, 1, INT64_MAX);
+        reeve__select_rest(&w.select, 1, 0);
+        serve(&w, 10);
+        assert_true(orders[i] == REEVE_ORDER_STRICT || w.total[1] >= 990 + 5);
+    }
+}
+
 /* No queue with work waits much longer than one round of all. */
 static void no_queue_starves(void **state) {
     (void)state;
@@ -548,6 +577,7 @@ int main(void) {
         cmocka_unit_test(shares_follow_weights),
         cmocka_unit_test(shares_follow_weights_when_others_run_dry),
         cmocka_unit_test(an_empty_queue_saves_no_credit),
+        cmocka_unit_test(a_resting_queue_is_left_out),
         cmocka_unit_test(no_queue_starves),
         cmocka_unit_test(plans_keep_their_promises),
         cmocka_unit_test(dry_time_doubles_to_five_ms),

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -240,6 +241,102 @@ static void refused_queue_does_not_hold_up_others(void **state) {
     close_bench(&b);
 }
 
+static void open_two(bench *b, bool manual, int32_t concurrency) {
+    reeve_worker_queue queues[2] = {
+        { .name = reeve_bytes_of("bad") },
+        { .name = reeve_bytes_of("good") },
+    };
+    reeve_worker_options options = REEVE_WORKER_OPTIONS_INIT;
+    options.manual = manual;
+    options.concurrency = concurrency;
+    options.settle_delay_ms = REEVE_NEVER;
+    options.queues = queues;
+    options.queue_count = 2;
+    open_bench(b, &options);
+    start(b);
+}
+
+static void put_in(bench *b, const char *queue, const char *id) {
+    reeve_enqueue_args args = plain();
+    args.queue = reeve_bytes_of(queue);
+    put(b, &args, id);
+}
+
+/* Its verdict waits and is stored once; what it has is claimed when it is well
+ * again. */
+static void refused_turn_is_its_queues_alone(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, true, 5);
+    put_in(&b, "bad", "a");
+    assert_int_equal(step(&b), 0);
+    reeve_delivery *dlv = take(&b, false);
+    atomic_store(&b.plan.refused, "bad");
+    finish(&b, dlv);
+    put_in(&b, "bad", "b");
+    for (int i = 0; i < 3; i++) {
+        put_in(&b, "good", i ? "d" : "c");
+        assert_int_equal(step(&b), REEVE_E_SERVER);
+        assert_int_equal(finish_all(&b), 1);
+        assert_int_equal(step(&b), REEVE_E_SERVER);
+        assert_int_equal(stats_of(&b).done, i + 1);
+    }
+    assert_int_equal(b.worker->refused.count, 1);
+    atomic_store(&b.plan.refused, NULL);
+    assert_int_equal(step(&b), 0);
+    assert_int_equal(finish_all(&b), 1);
+    assert_int_equal(step(&b), 0);
+    assert_int_equal(stats_of(&b).done, 5);
+    assert_int_equal(stats_of(&b).lease_lost, 0);
+    assert_int_equal(b.worker->refusals, 0);
+    assert_int_equal(b.worker->refused.count, 0);
+    close_bench(&b);
+}
+
+/* The clock stands still: the good one waits for no rest. Then it moves, and the
+ * bad one is asked again. */
+static void refused_queue_rests_while_others_run(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, false, 2);
+    put_in(&b, "bad", "a");
+    reeve_delivery *dlv = take(&b, true);
+    atomic_store(&b.plan.refused, "bad");
+    finish(&b, dlv);
+    for (int i = 0; i < 50; i++) {
+        put_in(&b, "good", "c");
+        finish(&b, take(&b, true));
+        while (stats_of(&b).done < i + 1)
+            (void)sched_yield();
+    }
+    atomic_store(&b.plan.refused, NULL);
+    put_in(&b, "bad", "b");
+    reeve_event event;
+    while (!reeve_worker_poll(&event, 1, b.worker, 0))
+        advance(&b, 100);
+    finish(&b, event.delivery);
+    while (stats_of(&b).done < 52)
+        advance(&b, 100);
+    assert_int_equal(stats_of(&b).lease_lost, 0);
+    close_bench(&b);
+}
+
+/* A stop does not wait for ever for a queue that nobody mends. */
+static void refused_verdict_does_not_hold_the_stop(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, false, 2);
+    put_in(&b, "bad", "a");
+    reeve_delivery *dlv = take(&b, true);
+    atomic_store(&b.plan.refused, "bad");
+    finish(&b, dlv);
+    reeve_worker_stop(b.worker);
+    while (reeve_worker_join(b.worker, 0, NULL))
+        advance(&b, 1000);
+    assert_int_equal(stats_of(&b).done, 0);
+    close_bench(&b);
+}
+
 static void failed_turn_takes_its_time_once(void **state) {
     (void)state;
     bench b;
@@ -384,6 +481,9 @@ int main(void) {
         cmocka_unit_test(broker_that_is_back_is_used_at_once),
         cmocka_unit_test(outage_is_met_once_a_round_not_once_a_queue),
         cmocka_unit_test(refused_queue_does_not_hold_up_others),
+        cmocka_unit_test(refused_turn_is_its_queues_alone),
+        cmocka_unit_test(refused_queue_rests_while_others_run),
+        cmocka_unit_test(refused_verdict_does_not_hold_the_stop),
         cmocka_unit_test(failed_turn_takes_its_time_once),
         cmocka_unit_test(beat_counts_failed_runs_only),
         cmocka_unit_test(handler_that_ignores_a_lost_lease_is_stuck),

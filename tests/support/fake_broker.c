@@ -131,6 +131,50 @@ static reeve_rc fake_enqueue(reeve__broker *broker, reeve__enqueue_item *items,
                : fake->inner->ops->enqueue(fake->inner, items, count, err);
 }
 
+static bool is_refused(const fake_plan *plan, reeve_bytes queue) {
+    const char *name = atomic_load(&plan->refused);
+    return name && queue.size == strlen(name) &&
+           !memcmp(queue.data, name, queue.size);
+}
+
+static reeve_rc refuse(reeve_error *err) {
+    return reeve__fail(err, REEVE_E_SERVER, "a queue is refused");
+}
+
+/* Numbers the rows of one turn as those of its place among all. */
+typedef struct placed {
+    reeve__row_fn on_row;
+    void *ctx;
+    size_t index;
+} placed;
+
+static reeve_rc on_placed(void *ctx, const reeve__row *row, reeve_error *err) {
+    placed *p = ctx;
+    reeve__row copy = *row;
+    copy.turn_index = p->index;
+    return p->on_row(p->ctx, &copy, err);
+}
+
+/* As redis does when one queue's keys are damaged: the others' halves hold. */
+static reeve_rc turn_but_refused(const fake_broker *fake, reeve__turn *turns,
+                                 size_t count, reeve_bytes worker,
+                                 reeve__row_fn on_claim, void *ctx,
+                                 reeve_error *err) {
+    reeve_rc first = 0;
+    for (size_t i = 0; i < count; i++) {
+        turns[i].answered = !is_refused(fake->plan, turns[i].queue);
+        turns[i].claimed = 0;
+        placed rows = { on_claim, ctx, i };
+        reeve_rc rc =
+            turns[i].answered
+                ? fake->inner->ops->turn(fake->inner, &turns[i], 1, worker,
+                                         on_placed, &rows, err)
+                : refuse(err);
+        first = first ? first : rc;
+    }
+    return first ? refuse(err) : 0;
+}
+
 static reeve_rc fake_turn(reeve__broker *broker, reeve__turn *turns,
                           size_t count, reeve_bytes worker,
                           reeve__row_fn on_claim, void *ctx, reeve_error *err) {
@@ -138,6 +182,8 @@ static reeve_rc fake_turn(reeve__broker *broker, reeve__turn *turns,
     fake_fault fault = begin(fake, FAKE_TURN);
     if (fault.code && !fault.applied)
         return fail(&fault, err);
+    if (atomic_load(&fake->plan->refused))
+        return turn_but_refused(fake, turns, count, worker, on_claim, ctx, err);
     narrow rows = { on_claim, ctx, fault.applied ? fault.rows : SIZE_MAX };
     reeve_rc rc = fake->inner->ops->turn(fake->inner, turns, count, worker,
                                          on_narrow, &rows, err);
@@ -175,6 +221,8 @@ static reeve_rc fake_reclaim(reeve__broker *broker, reeve_bytes queue,
                              int64_t *out_next_at_ms, reeve_error *err) {
     const fake_broker *fake = fake_of(broker);
     fake_fault fault = begin(fake, FAKE_RECLAIM);
+    if (is_refused(fake->plan, queue))
+        return refuse(err);
     return fault.code
                ? fail(&fault, err)
                : fake->inner->ops->reclaim(fake->inner, queue, worker, max,

@@ -42,8 +42,9 @@ typedef struct fake_plan {
     int calls[FAKE_VERB_COUNT]; /* begun */
     int last_count;             /* settles that ended their token's lease */
 
-    atomic_bool leases_lost;      /* extend says so of each */
-    _Atomic int64_t clock_lag_ms; /* now is so far behind */
+    atomic_bool leases_lost;       /* extend says so of each */
+    _Atomic int64_t clock_lag_ms;  /* now is so far behind */
+    _Atomic(const char *) refused; /* turns and reclaims of this queue fail */
 } fake_plan;
 
 void fake_plan_init(fake_plan *plan);

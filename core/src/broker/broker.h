@@ -97,6 +97,7 @@ typedef struct reeve__turn {
     size_t claim_max; /* 0 = claim nothing */
     int64_t lease_ms;
     /* out */
+    bool answered; /* this half holds although the call as a whole has failed */
     size_t claimed;
     bool more; /* pending work was left behind */
     bool paused;

@@ -18,7 +18,7 @@
 #define DRY_MAX_NS (5 * REEVE__MS_NS)
 
 static bool is_dry(const reeve__select_queue *queue, int64_t now_ns) {
-    return queue->dry_until_ns > now_ns;
+    return queue->dry_until_ns > now_ns || queue->rest_until_ns > now_ns;
 }
 
 /* A credit, when a pick is worth weight_sum. */
@@ -258,6 +258,13 @@ void reeve__select_book(reeve__select *select, const size_t *quotas,
 void reeve__select_wake(reeve__select *select, size_t index) {
     select->queues[index].dry_until_ns = 0;
     select->queues[index].dry_backoff_ns = 0;
+}
+
+void reeve__select_rest(reeve__select *select, size_t index, int64_t until_ns) {
+    reeve__select_queue *queue = &select->queues[index];
+    queue->rest_until_ns = until_ns;
+    queue->credit = 0;
+    queue->served_by_ns = 0;
 }
 
 int64_t reeve__select_next_ns(const reeve__select *select) {

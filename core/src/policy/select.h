@@ -22,6 +22,8 @@ typedef struct reeve__select_queue {
     int64_t credit;       /* weighted: smooth round-robin credit */
     int64_t dry_until_ns; /* found empty: not asked before this; 0 = not dry */
     int64_t dry_backoff_ns; /* grows while it stays empty */
+    int64_t rest_until_ns;  /* left out until then, whatever rings; 0 = it is
+                               not */
     int64_t served_by_ns; /* strict: last got a slot, or was first passed over,
                              then; 0 = not waiting */
 } reeve__select_queue;
@@ -37,7 +39,8 @@ typedef struct reeve__select {
 } reeve__select;
 
 /*
- * Splits slots (at most SLOTS_MAX) over the queues that are not dry at now_ns;
+ * Splits slots (at most SLOTS_MAX) over the queues that are not dry at now_ns,
+ * nor at rest;
  * quotas has queue_count (at most QUEUES_MAX) places. Does not change credits.
  * Returns the sum (0 when all are dry, else slots).
  */
@@ -55,6 +58,10 @@ void reeve__select_book(reeve__select *select, const size_t *quotas,
 
 /* The doorbell of queue index rang, or something was promoted: not dry. */
 void reeve__select_wake(reeve__select *select, size_t index);
+
+/* Queue index is left out of plans until until_ns, whatever rings: its store
+ * refused. 0 ends that. */
+void reeve__select_rest(reeve__select *select, size_t index, int64_t until_ns);
 
 /* Earliest moment a dry queue may be asked again (past ones included);
  * INT64_MAX when none is dry. */

@@ -128,8 +128,8 @@ static void take_one(reeve_worker *worker, reeve_delivery *dlv,
         reeve__list_push(&worker->ready, dlv);
 }
 
-void reeve__claims_take_in(reeve_worker *worker, size_t turn_count,
-                           bool whole) {
+void reeve__claims_take_in(reeve_worker *worker, size_t turn_count) {
+    const reeve__turn *turns = worker->scratch.turns;
     reeve__claimed *claims = worker->scratch.claims;
     size_t suspects = worker->suspect_count;
     int64_t now_ns = reeve__mono_ns(worker->env);
@@ -138,7 +138,8 @@ void reeve__claims_take_in(reeve_worker *worker, size_t turn_count,
         claims[i].count = (int64_t)claims[i].list.count;
         claims[i].credit = 0;
         total += claims[i].list.count;
-        if (!whole && claims[i].list.last) /* one that we may not have seen */
+        if (!turns[i].answered &&
+            claims[i].list.last) /* one that we may not have seen */
             claims[i].list.last->claim->unsettled++;
     }
     reeve_delivery *dlv;

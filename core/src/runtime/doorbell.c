@@ -90,8 +90,9 @@ static void offer_ended(reeve_worker *worker, bool well) {
     reeve__lock(&worker->mutex);
     scratch->quotas[0] = worker->offered_count;
     scratch->turns[0] = worker->offer.turn;
+    scratch->turns[0].answered = well;
     worker->offered_count = 0;
-    reeve__claims_take_in(worker, 1, well);
+    reeve__claims_take_in(worker, 1);
     if (well)
         reeve__fetch_book(worker, 1, now_ns);
     if (worker->phase != REEVE__PHASE_RUN || worker->quiet)

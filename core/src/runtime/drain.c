@@ -18,11 +18,12 @@ static void requeue_running(reeve_worker *worker) {
 }
 
 static void stopped(reeve_worker *worker) {
-    if (worker->outbox.count)
+    size_t unstored = worker->outbox.count + worker->refused.count;
+    if (unstored)
         reeve__log(worker->env, REEVE_LOG_ERROR,
                    "worker %s could not store %zu outcomes: their tasks run "
                    "again when their leases end",
-                   worker->id, worker->outbox.count);
+                   worker->id, unstored);
     worker->phase = REEVE__PHASE_STOPPED;
     worker->tick_ends = true;
     reeve__broadcast(&worker->tick_cond);
@@ -47,7 +48,8 @@ int reeve__drain_step(reeve_worker *worker, int64_t now_ns) {
             worker->flush_by_ns = reeve__by_ns(worker->env, FLUSH_MS);
         }
     }
-    bool unstored = worker->outbox.count || worker->orphans_due;
+    bool unstored =
+        worker->outbox.count || worker->refused.count || worker->orphans_due;
     if (worker->phase == REEVE__PHASE_FLUSH &&
         (!unstored || now_ns >= worker->flush_by_ns))
         stopped(worker);

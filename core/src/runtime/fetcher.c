@@ -145,13 +145,19 @@ static void count_stored(reeve_worker *worker, const reeve_delivery *dlv,
         stats->requeued++;
 }
 
-/* Books what the broker stored; what nobody holds any more goes to spent.
- * Holds: worker->mutex. */
+/* Books what the broker stored; what nobody holds any more goes to spent. What
+ * it did not store is refused. Holds: worker->mutex. */
 static void drop_stored(reeve_worker *worker, reeve__delivery_list *spent) {
     reeve__fetch_scratch *scratch = &worker->scratch;
     for (size_t i = 0; i < scratch->sending_count; i++) {
         reeve_delivery *dlv = scratch->sending[i];
-        count_stored(worker, dlv, scratch->settles[scratch->places[i]].code);
+        int32_t code = scratch->settles[scratch->places[i]].code;
+        if (code == REEVE_E_SERVER) {
+            dlv->resent = true;
+            reeve__list_push(&worker->refused, dlv);
+            continue;
+        }
+        count_stored(worker, dlv, code);
         worker->returning_count -= dlv->returned;
         if (reeve__delivery_part(dlv))
             reeve__list_push(spent, dlv);
@@ -192,20 +198,14 @@ void reeve__fetch_hold_off(reeve_worker *worker) {
 }
 
 /* A server that answers and refuses will do so again: it is left alone longer
- * and longer. Not for one queue's sake, while others may be well. */
-static bool is_refusal(const reeve_worker *worker, reeve_rc rc) {
-    if (rc == REEVE_E_NET || rc == REEVE_E_TIMEOUT)
-        return false;
-    return rc != REEVE_E_SERVER || worker->queue_count == 1;
-}
-
+ * and longer. */
 static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
                         const reeve_error *err) {
     int64_t now_ns = reeve__mono_ns(worker->env);
     keep_unstored(worker);
     if (claims)
         worker->orphans_due = true;
-    worker->turn_refused = is_refusal(worker, rc);
+    worker->turn_refused = rc != REEVE_E_NET && rc != REEVE_E_TIMEOUT;
     reeve__fetch_hold_off(worker);
     if (now_ns < worker->turn_log_by_ns)
         return;
@@ -213,6 +213,18 @@ static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
     reeve__log(worker->env, REEVE_LOG_WARN,
                "worker %s: broker turn failed (%s), trying again: %s",
                worker->id, reeve_code_slug(rc), err->message);
+}
+
+/* Makes a call's success that of its halves, and a half's failure that of its
+ * verdicts. */
+static void mark_answers(reeve__fetch_scratch *scratch, size_t turn_count,
+                         reeve_rc rc) {
+    for (size_t i = 0; i < turn_count; i++) {
+        reeve__turn *turn = &scratch->turns[i];
+        turn->answered = turn->answered || !rc;
+        for (size_t k = 0; k < turn->settle_count && !turn->answered; k++)
+            turn->settles[k].code = rc;
+    }
 }
 
 static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
@@ -226,17 +238,20 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
                                     worker, &err);
     if (!rc) /* else it would be asked again, for as long again */
         reeve__worker_note_time(worker, broker);
+    mark_answers(scratch, turn_count, rc);
     int64_t now_ns = reeve__mono_ns(worker->env);
     reeve__lock(&worker->mutex);
     worker->stats.reconnects = broker->reconnects;
-    reeve__claims_take_in(worker, turn_count, rc == 0);
-    if (rc) {
+    reeve__claims_take_in(worker, turn_count);
+    if (rc && !reeve__refused_alone(worker, rc)) {
         turn_failed(worker, claims, rc, &err);
     } else {
         worker->failures_in_row = 0;
         worker->turn_log_by_ns = 0;
         reeve__prefetch_turned(&worker->prefetch, now_ns - start_ns);
         drop_stored(worker, &spent);
+        if (rc || worker->refusals)
+            reeve__refused_note(worker, turn_count, now_ns, &err);
         if (claims)
             reeve__fetch_book(worker, turn_count, now_ns);
     }
@@ -244,8 +259,8 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
     reeve_delivery *dlv;
     while ((dlv = reeve__list_pop(&spent)) != NULL)
         reeve__delivery_free(dlv);
-    for (size_t i = 0; !rc && i < turn_count; i++) {
-        if (scratch->turns[i].next_due_at_ms)
+    for (size_t i = 0; i < turn_count; i++) {
+        if (scratch->turns[i].answered && scratch->turns[i].next_due_at_ms)
             reeve__tick_due_hint(worker, scratch->queue_of[i],
                                  scratch->turns[i].next_due_at_ms);
     }
@@ -273,8 +288,13 @@ static int64_t look_again_by(const reeve_worker *worker, int64_t now_ns) {
         by_ns = held_ns;
     if (worker->orphans_due && worker->orphans_by_ns < by_ns)
         by_ns = worker->orphans_by_ns;
+    int64_t refused_ns = reeve__refused_by(worker);
+    if (refused_ns < by_ns)
+        by_ns = refused_ns;
     if (worker->phase == REEVE__PHASE_DRAIN && worker->drain_by_ns < by_ns)
         by_ns = worker->drain_by_ns;
+    if (worker->phase == REEVE__PHASE_FLUSH && worker->flush_by_ns < by_ns)
+        by_ns = worker->flush_by_ns;
     return by_ns;
 }
 
@@ -307,6 +327,7 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         reeve__worker_unlock(worker);
         return REEVE__FETCH_WAIT_WAKE;
     }
+    reeve__refused_retry(worker, now_ns);
     reeve__held_step(worker, now_ns);
     bool low = reeve__held_is_low(worker) || worker->offered_count;
     bool ripe = now_ns >= outbox_by(worker);

@@ -31,17 +31,39 @@ static reeve_rc return_from(reeve_worker *worker, reeve_bytes queue,
     return 0;
 }
 
+/* From every queue, unless the broker is away; a queue that refuses stops none
+ * of its neighbours. */
+static reeve_rc return_all(reeve_worker *worker, reeve_error *err) {
+    reeve_rc first = 0;
+    for (size_t q = 0; q < worker->queue_count; q++) {
+        reeve_error own = { 0 };
+        reeve_rc rc =
+            return_from(worker, reeve_bytes_of(worker->queues[q].name), &own);
+        if (rc && !reeve__refused_alone(worker, rc)) {
+            *err = own;
+            return rc;
+        }
+        if (rc && !first) {
+            first = rc;
+            *err = own;
+        }
+    }
+    return first;
+}
+
+/* When to look again, if there is something to look for. */
+static int64_t again_by(const reeve_worker *worker, reeve_rc rc) {
+    int64_t by_ns = reeve__by_ns(worker->env, rc ? AGAIN_MS : LATE_MS);
+    return rc && worker->refused_by_ns > by_ns ? worker->refused_by_ns : by_ns;
+}
+
 void reeve__orphans_return(reeve_worker *worker) {
     if (!worker->manual && reeve__mono_ns(worker->env) < worker->orphans_by_ns)
         return;
     reeve_error err = { 0 };
-    reeve_rc rc = 0;
-    for (size_t q = 0; q < worker->queue_count && !rc; q++)
-        rc = return_from(worker, reeve_bytes_of(worker->queues[q].name), &err);
+    reeve_rc rc = return_all(worker, &err);
     worker->orphans_due = rc || worker->orphans_again;
-    worker->orphans_by_ns =
-        worker->orphans_due ? reeve__by_ns(worker->env, rc ? AGAIN_MS : LATE_MS)
-                            : 0;
+    worker->orphans_by_ns = worker->orphans_due ? again_by(worker, rc) : 0;
     worker->orphans_again = worker->orphans_again && rc;
     reeve__lock(&worker->mutex);
     if (rc && reeve_code_class(rc) == REEVE_CLASS_RETRY)

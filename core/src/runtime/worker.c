@@ -59,6 +59,8 @@ bool reeve__worker_has(void *ctx, reeve_bytes queue, reeve_bytes id,
         found = is_of(dlv, queue, id, token);
     for (dlv = worker->outbox.first; dlv && !found; dlv = dlv->next)
         found = is_of(dlv, queue, id, token);
+    for (dlv = worker->refused.first; dlv && !found; dlv = dlv->next)
+        found = is_of(dlv, queue, id, token);
     for (size_t i = 0; i < scratch->sending_count && !found; i++)
         found = is_of(scratch->sending[i], queue, id, token);
     reeve__worker_unlock(worker);
@@ -309,6 +311,7 @@ static void fetch_all(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     for (size_t q = 0; q < worker->queue_count; q++)
         reeve__select_wake(&worker->select, q);
+    reeve__refused_end(worker);
     reeve__worker_unlock(worker);
     while (reeve__fetch_step(worker, &by_ns) == REEVE__FETCH_AGAIN &&
            !worker->failures_in_row)
@@ -336,6 +339,9 @@ reeve_rc reeve_worker_step(int64_t *out_next_at_ms, reeve_worker *worker,
     if (worker->failures_in_row)
         return reeve__fail(err, REEVE_E_NET,
                            "worker %s: the broker does not answer", worker->id);
+    if (worker->refusals)
+        return reeve__fail(err, REEVE_E_SERVER,
+                           "worker %s: the broker refuses a queue", worker->id);
     int64_t next_at_ms = 0;
     for (size_t q = 0; q < worker->queue_count; q++) {
         int64_t due_at_ms = worker->queues[q].next_due_at_ms;
@@ -376,6 +382,7 @@ static void drop_deliveries(reeve_worker *worker) {
         worker->overrun_first = dlv->overrun_next;
         reeve__delivery_unref(dlv);
     }
+    reeve__list_prepend(&worker->outbox, &worker->refused);
     while ((dlv = reeve__list_pop(&worker->outbox)) != NULL)
         reeve__delivery_unref(dlv);
     while ((dlv = worker->live_first) != NULL) {

@@ -190,6 +190,7 @@ struct reeve_worker {
     size_t live_count;
     reeve__delivery_list ready; /* live, no handler has them */
     reeve__delivery_list outbox;
+    reeve__delivery_list refused; /* of the outbox, until refused_by_ns */
     reeve__prefetch prefetch;
     size_t suspect_count;    /* live ones that a worker died with */
     size_t returning_count;  /* given back, not yet stored */
@@ -220,6 +221,8 @@ struct reeve_worker {
     int64_t orphans_by_ns;
     int32_t failures_in_row; /* written under mutex: the ticker reads it */
     bool turn_refused;       /* the last that failed was answered */
+    int32_t refusals;        /* in a row, by queues whose store is damaged */
+    int64_t refused_by_ns;   /* they rest until then */
     int64_t turn_log_by_ns;  /* not told of again before */
     int64_t retry_by_ns;
 
@@ -293,9 +296,9 @@ void reeve__fetch_ring(reeve_worker *worker);
 /* --- claims.c --- */
 /* A broker's row callback; ctx is the worker. */
 reeve_rc reeve__on_claim(void *ctx, const reeve__row *row, reeve_error *err);
-/* Makes what came live; whole = false: the reply may have been cut short.
- * Holds: worker->mutex. */
-void reeve__claims_take_in(reeve_worker *worker, size_t turn_count, bool whole);
+/* Makes live what the scratch's turns have claimed; of those that were not
+ * answered, more may have been. Holds: worker->mutex. */
+void reeve__claims_take_in(reeve_worker *worker, size_t turn_count);
 
 /* --- held.c: what waits for a slot. Holds: worker->mutex. --- */
 /* dlv becomes live, or is no longer. */
@@ -343,6 +346,21 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns);
 void reeve__fetch_run(void *worker);
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err);
 void reeve__fetch_scratch_dispose(reeve_worker *worker);
+
+/* --- refused.c: queues whose store refuses their turns, one by one. Called by
+ * the fetcher. Holds: worker->mutex. --- */
+/* Whether an answer like this concerns its queue alone. */
+bool reeve__refused_alone(const reeve_worker *worker, reeve_rc rc);
+/* The queues of the scratch's turns that were not answered (err) rest; those
+ * that were rest no longer. */
+void reeve__refused_note(reeve_worker *worker, size_t turn_count,
+                         int64_t now_ns, const reeve_error *err);
+/* Puts the verdicts that rest back into the outbox when it is time. */
+void reeve__refused_retry(reeve_worker *worker, int64_t now_ns);
+/* It is time now. */
+void reeve__refused_end(reeve_worker *worker);
+/* When that is; INT64_MAX when nothing rests. */
+int64_t reeve__refused_by(const reeve_worker *worker);
 
 /* Books what turn_count turns of the scratch have claimed. Holds:
  * worker->mutex. */

@@ -39,6 +39,7 @@ struct reeve__turn_part {
     size_t claim;
     bool inlined;  /* bodies come with the claim; asked for, then answered */
     bool last;     /* the queue's last claim: reports what is left */
+    bool answered; /* well */
     size_t ids_at; /* in reply, after a claim */
     size_t claimed;
     reeve__reply *reply;
@@ -296,16 +297,18 @@ static void turn_on_reply(reeve__op *base, reeve__engine *engine, size_t index,
     }
     reeve__turn_part *part = &op->parts[index];
     if (part->settle) {
-        if ((*reply)->type != REEVE__REPLY_ARRAY ||
-            !read_lost(op->order + part->first, part->count, (*reply)->elements,
-                       (*reply)->count)) {
+        part->answered = (*reply)->type == REEVE__REPLY_ARRAY &&
+                         read_lost(op->order + part->first, part->count,
+                                   (*reply)->elements, (*reply)->count);
+        if (!part->answered) {
             reeve__op_malformed(base, engine, "settle");
         }
         return;
     }
     part->reply = *reply;
     *reply = NULL;
-    if (!read_turn(op, engine, index)) {
+    part->answered = read_turn(op, engine, index);
+    if (!part->answered) {
         reeve__op_malformed(base, engine, "turn");
     } else if (part->claimed > 0 && !part->inlined) {
         ask_bodies(op, engine, index);
@@ -435,6 +438,7 @@ static bool plan(reeve__op_turn *op, const reeve__engine *engine) {
     size_t first = 0;
     for (size_t t = 0; t < op->count; t++) {
         reeve__turn *turn = &op->turns[t];
+        turn->answered = false;
         turn->claimed = 0;
         turn->more = false;
         turn->paused = false;
@@ -550,6 +554,19 @@ static bool has_bodies(const reeve__turn_part *part) {
     return true;
 }
 
+/* A queue that refuses has failed alone. */
+static void note_answers(const reeve__op_turn *op) {
+    for (size_t i = 0; i < op->count; i++) {
+        op->turns[i].answered = true;
+    }
+    for (size_t i = 0; i < op->part_count; i++) {
+        const reeve__turn_part *part = &op->parts[i];
+        if (!part->answered || !has_bodies(part)) {
+            op->turns[part->turn].answered = false;
+        }
+    }
+}
+
 reeve_rc reeve__op_turn_deliver(const reeve__op_turn *op,
                                 reeve__row_fn on_claim, void *ctx,
                                 reeve_error *err) {
@@ -558,6 +575,9 @@ reeve_rc reeve__op_turn_deliver(const reeve__op_turn *op,
         if (op->parts[i].claimed > 0 && has_bodies(&op->parts[i])) {
             rc = deliver_part(op, &op->parts[i], on_claim, ctx, err);
         }
+    }
+    if (rc == REEVE_OK) {
+        note_answers(op);
     }
     return rc;
 }
