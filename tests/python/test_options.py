@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,7 +220,8 @@ def test_worker_refuses(
         ("redis+sentinel://host/main", UnsupportedError, "not in this version"),
         ("sqlite://relative.db", InvalidError, "must be absolute"),
         ("mem://x?y=1", InvalidError, "takes no options"),
-        ("mem://x\0", ValueError, "null character"),
+        ("mem://x\0", InvalidError, "NUL character at 7"),
+        ("mem://\udcff", InvalidError, "not valid UTF-8 at 6"),
     ],
     ids=str,
 )
@@ -229,6 +232,25 @@ def test_bad_urls(url: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error):
         app.rebase(url)
     assert app.url == "mem://x"
+
+
+def test_no_folder_for_the_default_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("REEVE_URL", raising=False)
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(taken))
+    with pytest.raises(OSError, match=r"set REEVE_URL or XDG_STATE_HOME.*taken/reeve"):
+        App().inspect.queues()
+
+
+def test_default_broker_in_a_folder_that_is_no_utf8(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("REEVE_URL", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", os.fsdecode(bytes(tmp_path) + b"/\xff"))
+    app = App()
+    assert app.url.endswith("%FF/reeve/reeve.db")
+    assert app.inspect.queues() == []
 
 
 def test_bad_prefix_and_timeout() -> None:

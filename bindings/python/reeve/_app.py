@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, 
 from reeve import _core
 from reeve._context import Context
 from reeve._durations import Duration, to_ms
-from reeve._errors import UsageError
+from reeve._errors import InvalidError, UsageError
 from reeve._inspect import DeadLetters, Inspect, QueueInfo, WorkerInfo
 from reeve._job import Job, JobInfo, State
 from reeve._options import TaskOptions, check_name
@@ -57,8 +57,31 @@ def default_url() -> str:
     base = os.environ.get("XDG_STATE_HOME")
     state = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
     folder = state / "reeve"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return "sqlite://" + quote(str(folder / "reeve.db"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"no folder for the default broker's file ({error.strerror}); set REEVE_URL or "
+            "XDG_STATE_HOME",
+            str(folder),
+        ) from None
+    return "sqlite://" + quote(os.fsencode(folder / "reeve.db"))
+
+
+def _checked_url(url: object) -> str:
+    """Raises TypeError, InvalidError, UnsupportedError. Says nothing of the URL itself, which may
+    hold a password, but where it is wrong."""
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a string, not {type(url).__name__}")
+    if "\0" in url:
+        raise InvalidError(f"url has a NUL character at {url.index(chr(0))}")
+    try:
+        url.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"url is not valid UTF-8 at {error.start}") from None
+    _core.check_url(url)
+    return url
 
 
 class TaskDecorator:
@@ -103,11 +126,7 @@ class App:
         prefix: str | None = None,
         timeout: Duration = 5.0,
     ) -> None:
-        if url is not None and not isinstance(url, str):
-            raise TypeError(f"url must be a string, not {type(url).__name__}")
-        if url is not None:
-            _core.check_url(url)
-        self._url = url
+        self._url = None if url is None else _checked_url(url)
         self._prefix = None if prefix is None else check_name(prefix, "prefix")
         self._timeout_ms = to_ms(timeout, "timeout", least_ms=1)
         self._tasks: dict[str, AnyTask] = {}
@@ -176,12 +195,12 @@ class App:
     def url(self) -> str:
         """The broker's URL, with the default filled in."""
         if self._url is None:
-            self._url = default_url()
+            self._url = _checked_url(default_url())
         return self._url
 
     def rebase(self, url: str, *, prefix: str | None = None) -> None:
         """Uses another broker from now on; what was open is closed."""
-        _core.check_url(url)
+        url = _checked_url(url)
         self.close()
         self._url = url
         if prefix is not None:
