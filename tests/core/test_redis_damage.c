@@ -526,6 +526,57 @@ static void a_damaged_queue_leaves_others_alone(void **state) {
     assert_true(got.answered[1]);
 }
 
+static reeve_rc list_queue(void *ctx, const reeve_queue_info *info,
+                           reeve_error *err) {
+    char *text = ctx;
+    (void)err;
+    size_t size = strlen(text);
+    snprintf(text + size, 256 - size, "%.*s %lld %s, ", (int)info->name.size,
+             info->name.data, (long long)info->pending,
+             info->error.size ? "damaged" : "well");
+    return REEVE_OK;
+}
+
+static void a_damaged_queue_hides_no_other(void **state) {
+    (void)state;
+    char text[256] = "";
+    reeve_error err;
+    put("sound", "a", 5);
+    put("mail", "b", 5);
+    command("SET %meta x");
+    check(broker->ops->queues(broker, list_queue, text, &err), &err);
+    assert_string_equal(text, "mail 0 damaged, sound 1 well, ");
+}
+
+/* What a dead worker had elsewhere is handed back; the damage is told. */
+static void a_damaged_queue_keeps_no_other_from_takeover(void **state) {
+    (void)state;
+    static const char *const queues[] = { "mail", "sound" };
+    reeve__redis *redis = (reeve__redis *)broker;
+    claims got;
+    reeve_error err;
+    put("sound", "a", 5);
+    put("mail", "b", 5);
+    check(turn(&got, queues, 2, 9, &err), &err);
+    command("SET %meta x");
+    char url[160];
+    snprintf(url, sizeof(url), "redis+unix://%s", server.socket);
+    reeve_client_options options = REEVE_CLIENT_OPTIONS_INIT;
+    options.url = url;
+    options.prefix = redis->prefix;
+    reeve_inspector *inspector = NULL;
+    check(reeve_inspector_open(&inspector, NULL, &options, &err), &err);
+    size_t count = 0;
+    assert_int_equal(reeve_inspector_reclaim_worker(&count, inspector,
+                                                    reeve_bytes_of("w1"), &err),
+                     REEVE_E_SERVER);
+    assert_int_equal(count, 1);
+    assert_int_equal(reeve_inspector_reclaim_worker(NULL, inspector,
+                                                    reeve_bytes_of("w1"), NULL),
+                     REEVE_E_SERVER);
+    reeve_inspector_close(inspector);
+}
+
 /* Bodies that cannot be read are not taken for debris. */
 static void unreadable_bodies_are_not_delivered(void **state) {
     (void)state;
@@ -713,6 +764,8 @@ int main(void) {
         CASE(counters_that_are_no_numbers_lose_nothing),
         CASE(high_tokens_fence),
         CASE(a_damaged_queue_leaves_others_alone),
+        CASE(a_damaged_queue_hides_no_other),
+        CASE(a_damaged_queue_keeps_no_other_from_takeover),
         CASE(unreadable_bodies_are_not_delivered),
         CASE(any_id_can_be_taken_out),
         CASE(odd_due_times_stop_nobody),

@@ -22,7 +22,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from proof import kills, lua, order, outages, pills, punctual, sharing, strangers, supervised  # noqa: E402
+from proof import (  # noqa: E402
+    damage,
+    kills,
+    lua,
+    order,
+    outages,
+    pills,
+    punctual,
+    sharing,
+    strangers,
+    supervised,
+)
 from proof.stage import ROOT, Check, Stage  # noqa: E402
 
 BOTH = ("redis", "sqlite")
@@ -69,6 +80,7 @@ ITEMS: dict[str, Item] = {
     "down": Item(outages.down, 3, 0, REDIS),
     "full": Item(outages.full, 50000, 20000, REDIS),
     "flushed": Item(outages.flushed, 20000, 1000, REDIS),
+    "damaged": Item(damage.damaged, 5000, 1000, REDIS),
     "weights": Item(order.weights, 100000, 10000),
     "ageing": Item(order.ageing, 10000, 2000),
     "changed": Item(order.changed, 10000, 2000),

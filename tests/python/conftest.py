@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket as socket_
 import subprocess
 import threading
@@ -17,6 +18,9 @@ import pytest
 from reeve import App
 
 pytest_plugins = ["pytester"]
+
+# A shell ignores it for what runs in the background, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REDIS = shutil.which("redis-server") or shutil.which("valkey-server")
 

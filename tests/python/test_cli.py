@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 import reeve
-from conftest import wait_for
+from conftest import make_broker, wait_for
 from procs import Place, end
-from reeve import App
+from reeve import App, NotFound, ServerError
+from reeve.cli._jobs import find_job
 
 
 @pytest.fixture
@@ -180,6 +182,50 @@ def test_an_empty_queue_is_dropped(place: Place, app: App) -> None:
     assert app.inspect.queue("old").pending == 1
 
 
+def test_a_damaged_queue_hides_no_other(
+    request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = make_broker(request, "redis", tmp_path)
+    socket = url.removeprefix("redis+unix://")
+    with App(url) as app:
+        for queue in ("bad", "good"):
+            app.enqueue("task.name", {}, queue=queue)
+        for words in (["del", "reeve:{bad}:pending"], ["set", "reeve:{bad}:pending", "x"]):
+            subprocess.run(["redis-cli", "-s", socket, *words], check=True)
+        bad, good = app.queues()
+        assert (bad.name, bad.pending, "WRONGTYPE" in bad.error) == ("bad", 0, True)
+        assert (good.name, good.pending, good.error) == ("good", 1, "")
+        assert app.inspect.queue("good").pending == 1
+        with pytest.raises(ServerError, match=r"queue bad is damaged: .*WRONGTYPE"):
+            app.inspect.queue("bad")
+    capfd.readouterr()
+    command = [sys.executable, "-m", "reeve", "queues", "--url", url]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["queue", "bad", "good"]
+    assert shown.stdout.splitlines()[1].split()[-1] == "damaged"
+    assert "reeve: bad is damaged: " in shown.stderr
+    rows = json.loads(subprocess.check_output([*command, "--json"], text=True))
+    assert [bool(row["error"]) for row in rows] == [True, False]
+
+
+def test_a_job_is_found_beside_a_damaged_queue(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = make_broker(request, "redis", tmp_path)
+    socket = url.removeprefix("redis+unix://")
+    with App(url) as app:
+        app.enqueue("task.name", {}, queue="bad")
+        job = app.enqueue("task.name", {}, queue="good")
+        subprocess.run(["redis-cli", "-s", socket, "del", "reeve:{bad}:active"], check=True)
+        subprocess.run(["redis-cli", "-s", socket, "set", "reeve:{bad}:active", "x"], check=True)
+        found, info = find_job(app, job.id, None)
+        assert (found.queue, info.state) == ("good", "pending")
+        with pytest.raises(NotFound, match="in any queue that can be read; damaged: bad"):
+            find_job(app, "unknown", None)
+        with pytest.raises(ServerError, match="WRONGTYPE"):
+            find_job(app, "unknown", "bad")
+
+
 def test_plain_text_is_aligned(place: Place, app: App) -> None:
     assert place.cli("queues") == "no queues yet\n"
     app.enqueue("task.name", {}, queue="short")
@@ -196,7 +242,6 @@ def test_plain_text_is_aligned(place: Place, app: App) -> None:
 @pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
 def test_watch_prints_until_ctrl_c(place: Place, app: App, words: tuple[str, ...]) -> None:
     import signal
-    import subprocess
 
     app.enqueue("t", {})
     process = subprocess.Popen(
@@ -443,7 +488,6 @@ def test_worker_url_overrides_the_apps(place: Place, app: App, tmp_path: Path) -
 
 def test_a_terminated_demo_leaves_nothing(place: Place, shared_broker: str) -> None:
     import signal
-    import subprocess
 
     scratch = place.folder / "scratch"
     scratch.mkdir()

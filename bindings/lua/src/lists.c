@@ -45,7 +45,7 @@ static void set_text(lua_State *L, const char *name, reeve_bytes text) {
 }
 
 void reeve_lua_push_queue(lua_State *L, const reeve_queue_info *info) {
-    lua_createtable(L, 0, 13);
+    lua_createtable(L, 0, 14);
     reeve_lua_set_bytes(L, "name", info->name);
     reeve_lua_set_int(L, "pending", info->pending);
     reeve_lua_set_int(L, "active", info->active);
@@ -61,6 +61,7 @@ void reeve_lua_push_queue(lua_State *L, const reeve_queue_info *info) {
     reeve_lua_set_bool(L, "paused", info->paused);
     if (info->weight)
         reeve_lua_set_int(L, "weight", info->weight);
+    set_text(L, "error", info->error);
 }
 
 void reeve_lua_push_headers(lua_State *L, const reeve_header *headers,

@@ -57,6 +57,7 @@ class QueueRow(TypedDict):
     size_bytes: int
     paused: bool
     weight: int
+    error: str
 
 class AttemptRow(TypedDict):
     at_ms: int

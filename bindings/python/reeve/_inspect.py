@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reeve import _codec, _core
 from reeve._context import from_ms
-from reeve._errors import InvalidError, NotFound
+from reeve._errors import InvalidError, NotFound, ServerError
 from reeve._job import JobInfo, State, info_of
 from reeve._options import check_name
 
@@ -36,6 +36,8 @@ class QueueInfo:
     size_bytes: int
     paused: bool
     weight: int
+    #: Why its numbers, all 0, are not known: its keys are damaged. Empty when they are.
+    error: str = ""
 
     @property
     def backlog(self) -> int:
@@ -114,8 +116,10 @@ class Inspect:
         return [QueueInfo(**row) for row in self.core.queues()]
 
     def queue(self, name: str) -> QueueInfo:
-        """One queue. Raises NotFound."""
+        """One queue. Raises NotFound; ServerError when its keys are damaged."""
         for info in self.queues():
+            if info.name == name and info.error:
+                raise ServerError(f"queue {name} is damaged: {info.error}")
             if info.name == name:
                 return info
         raise NotFound(f"there is no queue {name}")

@@ -96,7 +96,8 @@ static PyObject *queue_dict(const reeve_queue_info *info) {
         PUT_INT(d, info, archived) < 0 || PUT_INT(d, info, done_total) < 0 ||
         PUT_INT(d, info, failed_total) < 0 ||
         PUT_INT(d, info, latency_ms) < 0 || PUT_INT(d, info, size_bytes) < 0 ||
-        PUT_BOOL(d, info, paused) < 0 || PUT_INT(d, info, weight) < 0)
+        PUT_BOOL(d, info, paused) < 0 || PUT_INT(d, info, weight) < 0 ||
+        PUT_STR(d, info, error) < 0)
         Py_CLEAR(d);
     return d;
 }

@@ -25,7 +25,9 @@ typedef struct reeve_queue_info {
     int64_t latency_ms;   /* age of the oldest pending task */
     int64_t size_bytes;   /* estimate of what is stored */
     int32_t paused;
-    int32_t weight; /* set centrally; 0 = each worker's own */
+    int32_t weight;    /* set centrally; 0 = each worker's own */
+    reeve_bytes error; /* why its numbers, all 0, are not known: its keys are
+                          damaged; empty = they are */
 } reeve_queue_info;
 
 typedef struct reeve_attempt_info {

@@ -256,20 +256,27 @@ static reeve_rc reclaim_queues(size_t *out_count, reeve__broker *broker,
         .keep_ms = REEVE__ARCHIVE_MS_DEFAULT,
         .keep_count = REEVE__ARCHIVE_COUNT_DEFAULT,
     };
+    reeve_error first = { 0 };
     size_t at = 0;
     while (at < names->size) {
         reeve_bytes queue = reeve_bytes_of(names->data + at);
         size_t count = 0;
+        reeve_error own = { 0 };
+        reeve_rc rc = 0;
         do {
-            reeve_rc rc = reeve__takeover(&count, broker, queue, worker,
-                                          &archive, NULL, NULL, err);
-            if (rc)
-                return rc;
-            *out_count += count;
-        } while (count);
+            rc = reeve__takeover(&count, broker, queue, worker, &archive, NULL,
+                                 NULL, &own);
+            *out_count += rc ? 0 : count;
+        } while (!rc && count);
+        if (rc && !first.code)
+            first = own;
+        if (rc && rc != REEVE_E_SERVER) /* a damaged queue stops no other */
+            break;
         at += queue.size + 1;
     }
-    return 0;
+    if (first.code && err)
+        *err = first;
+    return first.code;
 }
 
 reeve_rc reeve_inspector_reclaim_worker(size_t *out_count,

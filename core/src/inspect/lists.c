@@ -191,12 +191,14 @@ void reeve_task_list_free(reeve_task_list *list) {
 
 static reeve_rc add_queue(void *list, const reeve_queue_info *info,
                           reeve_error *err) {
-    reeve_queue_info *copy = list_add(list, sizeof *copy, info->name.size);
+    reeve_queue_info *copy =
+        list_add(list, sizeof *copy, info->name.size + info->error.size);
     if (!copy)
         return reeve__fail_nomem(err);
     char *at = (char *)(copy + 1);
     *copy = *info;
     copy->name = put(&at, info->name);
+    copy->error = put(&at, info->error);
     return 0;
 }
 

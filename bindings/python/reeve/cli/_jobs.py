@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from reeve import App, Job, JobInfo, NotFound, State
+from reeve import App, Job, JobInfo, NotFound, ServerError, State
 from reeve.cli._common import (
     connection,
     job_json,
@@ -38,13 +38,21 @@ class ListByDefault(click.Group):
 
 def find_job(app: App, id: str, queue: str | None) -> tuple[Job[Any], JobInfo]:
     """A job by id, in a queue or in any."""
+    damaged: list[str] = []
     for name in [queue] if queue is not None else [q.name for q in app.queues()]:
         job = app.job(id, name)
-        info = job.find()
+        try:
+            info = job.find()
+        except ServerError:
+            if queue is not None:
+                raise
+            damaged.append(name)
+            continue
         if info is not None:
             return job, info
     where = f"queue {queue}" if queue is not None else "any queue"
-    raise NotFound(f"there is no job {id} in {where}")
+    unread = f" that can be read; damaged: {', '.join(damaged)}" if damaged else ""
+    raise NotFound(f"there is no job {id} in {where}{unread}")
 
 
 def list_jobs(app: App, queue: str, state: State, limit: int, as_json: bool) -> None:

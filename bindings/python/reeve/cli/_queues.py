@@ -39,6 +39,8 @@ _COLUMNS = (
 
 
 def _row(info: QueueInfo) -> list[str]:
+    if info.error:
+        return [info.name, *"?" * (len(_COLUMNS) - 2), "damaged"]
     return [
         info.name,
         *map(str, (info.pending, info.active, info.scheduled, info.retry, info.archived)),
@@ -53,7 +55,11 @@ def _show(app: App, as_json: bool) -> None:
     if as_json:
         put_json([dataclasses.asdict(info) for info in app.queues()])
     else:
-        put_table(_COLUMNS, map(_row, app.queues()), "no queues yet")
+        found = app.queues()
+        put_table(_COLUMNS, map(_row, found), "no queues yet")
+        for info in found:
+            if info.error:
+                click.echo(f"reeve: {info.name} is damaged: {info.error}", err=True)
 
 
 def _watch(app: App, interval: float, as_json: bool) -> None:

@@ -347,9 +347,17 @@ static void look_begin(look *at, reeve__engine *engine, reeve_bytes queue) {
     reeve__call_count(&at->tally, engine, queue);
 }
 
+/* A queue that refuses does not hide the others. */
 static reeve_rc look_end(reeve_queue_info *out, look *at, reeve__redis *redis,
                          reeve_bytes queue, reeve_error *err) {
     reeve__engine *engine = &redis->main.engine;
+    if (at->tally.op.rc == REEVE_E_SERVER) {
+        *out = (reeve_queue_info){
+            .name = queue,
+            .error = reeve_bytes_of(at->tally.op.err.message),
+        };
+        return REEVE_OK;
+    }
     reeve_rc rc = reeve__op_result(&at->tally.op, err);
     if (rc < 0) {
         return rc;
