@@ -321,6 +321,31 @@ static void refused_queue_rests_while_others_run(void **state) {
     close_bench(&b);
 }
 
+/* What a refused queue is given back is waited for by nobody. */
+static void refused_return_blocks_nothing(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, true, 2);
+    put_in(&b, "bad", "a");
+    assert_int_equal(step(&b), 0);
+    reeve__lock(&b.worker->mutex);
+    reeve__held_return(b.worker, 1);
+    assert_int_equal(b.worker->returning_count, 1);
+    reeve__worker_unlock(b.worker);
+    atomic_store(&b.plan.refused, "bad");
+    assert_int_equal(step(&b), REEVE_E_SERVER);
+    assert_int_equal(b.worker->refused.count, 1);
+    assert_int_equal(b.worker->returning_count, 0);
+    atomic_store(&b.plan.refused, NULL);
+    assert_int_equal(step(&b), 0);
+    assert_int_equal(finish_all(&b), 1);
+    assert_int_equal(step(&b), 0);
+    assert_int_equal(stats_of(&b).done, 1);
+    assert_int_equal(stats_of(&b).requeued, 1);
+    assert_int_equal(b.worker->returning_count, 0);
+    close_bench(&b);
+}
+
 /* A stop does not wait for ever for a queue that nobody mends. */
 static void refused_verdict_does_not_hold_the_stop(void **state) {
     (void)state;
@@ -483,6 +508,7 @@ int main(void) {
         cmocka_unit_test(refused_queue_does_not_hold_up_others),
         cmocka_unit_test(refused_turn_is_its_queues_alone),
         cmocka_unit_test(refused_queue_rests_while_others_run),
+        cmocka_unit_test(refused_return_blocks_nothing),
         cmocka_unit_test(refused_verdict_does_not_hold_the_stop),
         cmocka_unit_test(failed_turn_takes_its_time_once),
         cmocka_unit_test(beat_counts_failed_runs_only),

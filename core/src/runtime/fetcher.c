@@ -153,8 +153,7 @@ static void drop_stored(reeve_worker *worker, reeve__delivery_list *spent) {
         reeve_delivery *dlv = scratch->sending[i];
         int32_t code = scratch->settles[scratch->places[i]].code;
         if (code == REEVE_E_SERVER) {
-            dlv->resent = true;
-            reeve__list_push(&worker->refused, dlv);
+            reeve__refused_add(worker, dlv);
             continue;
         }
         count_stored(worker, dlv, code);

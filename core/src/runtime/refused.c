@@ -50,6 +50,14 @@ void reeve__refused_note(reeve_worker *worker, size_t turn_count,
         worker->refusals = 0;
 }
 
+/* Nobody waits for one that is given back: it may take for ever. */
+void reeve__refused_add(reeve_worker *worker, reeve_delivery *dlv) {
+    worker->returning_count -= dlv->returned;
+    dlv->returned = false;
+    dlv->resent = true;
+    reeve__list_push(&worker->refused, dlv);
+}
+
 void reeve__refused_retry(reeve_worker *worker, int64_t now_ns) {
     if (worker->refused.count && now_ns >= worker->refused_by_ns)
         reeve__list_prepend(&worker->outbox, &worker->refused);

@@ -355,6 +355,8 @@ bool reeve__refused_alone(const reeve_worker *worker, reeve_rc rc);
  * that were rest no longer. */
 void reeve__refused_note(reeve_worker *worker, size_t turn_count,
                          int64_t now_ns, const reeve_error *err);
+/* A verdict rests. */
+void reeve__refused_add(reeve_worker *worker, reeve_delivery *dlv);
 /* Puts the verdicts that rest back into the outbox when it is time. */
 void reeve__refused_retry(reeve_worker *worker, int64_t now_ns);
 /* It is time now. */
