@@ -44,9 +44,13 @@ static void delay_in_the_past_is_pending(void **state) {
 
 static void promote_in_order_of_due_time(void **state) {
     contract *c = *state;
-    contract_put_later(c, "t3", 30);
-    contract_put_later(c, "t1", 10);
-    contract_put_later(c, "t2", 20);
+    /* In one call: the delays count from the same moment. */
+    reeve__enqueue_item items[] = { contract_item("t3"), contract_item("t1"),
+                                    contract_item("t2") };
+    items[0].delay_ms = 30;
+    items[1].delay_ms = 10;
+    items[2].delay_ms = 20;
+    contract_put_items(c, items, 3);
     contract_pass(c, 40);
     contract_put(c, "first");
     int64_t next_at_ms;
