@@ -288,7 +288,7 @@ static void refused_turn_is_its_queues_alone(void **state) {
     assert_int_equal(step(&b), 0);
     assert_int_equal(stats_of(&b).done, 5);
     assert_int_equal(stats_of(&b).lease_lost, 0);
-    assert_int_equal(b.worker->refusals, 0);
+    assert_int_equal(b.worker->unwell_count, 0);
     assert_int_equal(b.worker->refused.count, 0);
     close_bench(&b);
 }
@@ -318,6 +318,115 @@ static void refused_queue_rests_while_others_run(void **state) {
     while (stats_of(&b).done < 52)
         advance(&b, 100);
     assert_int_equal(stats_of(&b).lease_lost, 0);
+    close_bench(&b);
+}
+
+static void wait_done(bench *b, int count) {
+    while (stats_of(b).done < count)
+        (void)sched_yield();
+}
+
+/* Its bell would ring at once, or for nobody. */
+static void refused_queue_is_not_waited_for(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, false, 2);
+    atomic_store(&b.plan.refused, "bad");
+    put_in(&b, "bad", "a");
+    put_in(&b, "good", "b");
+    finish(&b, take(&b, true));
+    wait_done(&b, 1);
+    int waits = fake_calls(&b.plan, FAKE_WAIT);
+    int refused = atomic_load(&b.plan.refused_waits);
+    put_in(&b, "good", "c");
+    finish(&b, take(&b, true));
+    wait_done(&b, 2);
+    fake_await(&b.plan, FAKE_WAIT, waits + 1);
+    assert_int_equal(atomic_load(&b.plan.refused_waits), refused);
+    reeve_worker_stop(b.worker);
+    must(reeve_worker_join(b.worker, REEVE_NEVER, NULL), NULL); /* at once */
+    close_bench(&b);
+}
+
+/* What it still gives out could not be settled either. */
+static void queue_that_refuses_verdicts_is_not_claimed_from(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, true, 5);
+    reeve_enqueue_args args = plain();
+    args.queue = reeve_bytes_of("bad");
+    put_many(&b, &args, 200);
+    assert_int_equal(step(&b), 0);
+    atomic_store(&b.plan.only_verdicts, true);
+    atomic_store(&b.plan.refused, "bad");
+    (void)finish_all(&b);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(step(&b), REEVE_E_SERVER);
+        (void)finish_all(&b);
+    }
+    int64_t claimed = stats_of(&b).claimed;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(step(&b), REEVE_E_SERVER);
+    assert_int_equal(stats_of(&b).claimed, claimed);
+    assert_true(claimed < 200);
+    assert_int_equal(stats_of(&b).done, 0);
+    atomic_store(&b.plan.refused, NULL);
+    while (stats_of(&b).done < 200) {
+        assert_int_equal(step(&b), 0);
+        (void)finish_all(&b);
+    }
+    assert_int_equal(stats_of(&b).claimed, 200);
+    assert_int_equal(stats_of(&b).lease_lost, 0);
+    assert_int_equal(b.worker->refused.count, 0);
+    close_bench(&b);
+}
+
+/* The second of one token comes while the first rests: it goes behind it, or it
+ * would end the lease that the first is held by. */
+static void verdict_goes_behind_those_that_rest(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, false, 4);
+    fake_hold(&b.plan, FAKE_TURN);
+    put_in(&b, "bad", "a");
+    put_in(&b, "bad", "b");
+    fake_release(&b.plan, FAKE_TURN);
+    reeve_delivery *first = take(&b, true);
+    reeve_delivery *second = take(&b, true);
+    bool together = first->token == second->token;
+    atomic_store(&b.plan.refused, "bad");
+    finish(&b, first);
+    put_in(&b, "good", "c"); /* its turns tell that time has passed */
+    finish(&b, take(&b, true));
+    wait_done(&b, 1);
+    int ended = b.plan.last_count;
+    atomic_store(&b.plan.refused, NULL); /* mended; it rests nevertheless */
+    finish(&b, second);
+    put_in(&b, "good", "d");
+    finish(&b, take(&b, true));
+    wait_done(&b, 2);
+    assert_int_equal(stats_of(&b).done, 2);
+    while (stats_of(&b).done < 4)
+        advance(&b, 100);
+    assert_int_equal(stats_of(&b).lease_lost, 0);
+    assert_int_equal(b.plan.last_count - ended, together ? 2 : 3);
+    close_bench(&b);
+}
+
+static void step_tells_of_refusals_of_its_own(void **state) {
+    (void)state;
+    bench b;
+    open_two(&b, true, 1);
+    put_in(&b, "good", "a");
+    atomic_store(&b.plan.refused, "bad");
+    assert_int_equal(step(&b), REEVE_E_SERVER);
+    reeve_delivery *dlv = take(&b, false);
+    atomic_store(&b.plan.refused, NULL);
+    assert_int_equal(step(&b), 0); /* the slot is taken: nobody was asked */
+    finish(&b, dlv);
+    put_in(&b, "bad", "b");
+    assert_int_equal(step(&b), 0); /* the clock has not moved */
+    assert_int_equal(finish_all(&b), 1);
     close_bench(&b);
 }
 
@@ -508,6 +617,10 @@ int main(void) {
         cmocka_unit_test(refused_queue_does_not_hold_up_others),
         cmocka_unit_test(refused_turn_is_its_queues_alone),
         cmocka_unit_test(refused_queue_rests_while_others_run),
+        cmocka_unit_test(refused_queue_is_not_waited_for),
+        cmocka_unit_test(queue_that_refuses_verdicts_is_not_claimed_from),
+        cmocka_unit_test(verdict_goes_behind_those_that_rest),
+        cmocka_unit_test(step_tells_of_refusals_of_its_own),
         cmocka_unit_test(refused_return_blocks_nothing),
         cmocka_unit_test(refused_verdict_does_not_hold_the_stop),
         cmocka_unit_test(failed_turn_takes_its_time_once),

@@ -77,11 +77,16 @@ def make_broker(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> st
     if kind == "sqlite":
         return f"sqlite://{tmp_path}/queue.db"
     url = str(request.getfixturevalue("redis_url"))
-    socket = url.removeprefix("redis+unix://")
+    redis_command(url, "flushall")
+    return url
+
+
+def redis_command(url: str, *words: str) -> None:
+    """Runs a command on the tests' own server."""
     cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
     assert cli is not None, "redis-server is here but redis-cli is not"
-    subprocess.run([cli, "-s", socket, "flushall"], check=True, stdout=subprocess.DEVNULL)
-    return url
+    socket = url.removeprefix("redis+unix://")
+    subprocess.run([cli, "-s", socket, *words], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import reeve
-from conftest import make_broker, wait_for
+from conftest import make_broker, redis_command, wait_for
 from procs import Place, end
 from reeve import App, NotFound, ServerError
 from reeve.cli._jobs import find_job
@@ -182,23 +182,19 @@ def test_an_empty_queue_is_dropped(place: Place, app: App) -> None:
     assert app.inspect.queue("old").pending == 1
 
 
-def test_a_damaged_queue_hides_no_other(
-    request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_queue_hides_no_other(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     url = make_broker(request, "redis", tmp_path)
-    socket = url.removeprefix("redis+unix://")
     with App(url) as app:
         for queue in ("bad", "good"):
             app.enqueue("task.name", {}, queue=queue)
-        for words in (["del", "reeve:{bad}:pending"], ["set", "reeve:{bad}:pending", "x"]):
-            subprocess.run(["redis-cli", "-s", socket, *words], check=True)
+        redis_command(url, "del", "reeve:{bad}:pending")
+        redis_command(url, "set", "reeve:{bad}:pending", "x")
         bad, good = app.queues()
         assert (bad.name, bad.pending, "WRONGTYPE" in bad.error) == ("bad", 0, True)
         assert (good.name, good.pending, good.error) == ("good", 1, "")
         assert app.inspect.queue("good").pending == 1
         with pytest.raises(ServerError, match=r"queue bad is damaged: .*WRONGTYPE"):
             app.inspect.queue("bad")
-    capfd.readouterr()
     command = [sys.executable, "-m", "reeve", "queues", "--url", url]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line.split()[0] for line in shown.stdout.splitlines()] == ["queue", "bad", "good"]
@@ -212,12 +208,11 @@ def test_a_job_is_found_beside_a_damaged_queue(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     url = make_broker(request, "redis", tmp_path)
-    socket = url.removeprefix("redis+unix://")
     with App(url) as app:
         app.enqueue("task.name", {}, queue="bad")
         job = app.enqueue("task.name", {}, queue="good")
-        subprocess.run(["redis-cli", "-s", socket, "del", "reeve:{bad}:active"], check=True)
-        subprocess.run(["redis-cli", "-s", socket, "set", "reeve:{bad}:active", "x"], check=True)
+        redis_command(url, "del", "reeve:{bad}:active")
+        redis_command(url, "set", "reeve:{bad}:active", "x")
         found, info = find_job(app, job.id, None)
         assert (found.queue, info.state) == ("good", "pending")
         with pytest.raises(NotFound, match="in any queue that can be read; damaged: bad"):

@@ -162,14 +162,25 @@ static reeve_rc turn_but_refused(const fake_broker *fake, reeve__turn *turns,
                                  reeve_error *err) {
     reeve_rc first = 0;
     for (size_t i = 0; i < count; i++) {
-        turns[i].answered = !is_refused(fake->plan, turns[i].queue);
-        turns[i].claimed = 0;
+        bool refused = is_refused(fake->plan, turns[i].queue);
+        bool only_verdicts = atomic_load(&fake->plan->only_verdicts);
+        reeve__turn half = turns[i];
+        if (refused && only_verdicts)
+            half.settle_count = 0;
         placed rows = { on_claim, ctx, i };
-        reeve_rc rc =
-            turns[i].answered
-                ? fake->inner->ops->turn(fake->inner, &turns[i], 1, worker,
-                                         on_placed, &rows, err)
-                : refuse(err);
+        reeve_rc rc = 0;
+        turns[i].claimed = 0;
+        if (!refused || only_verdicts) {
+            rc = fake->inner->ops->turn(fake->inner, &half, 1, worker,
+                                        on_placed, &rows, err);
+            turns[i].claimed = half.claimed;
+            turns[i].more = half.more;
+        }
+        turns[i].answered =
+            !refused || (only_verdicts && !turns[i].settle_count);
+        count_last(fake->plan, &turns[i], turns[i].answered);
+        if (!turns[i].answered)
+            rc = refuse(err);
         first = first ? first : rc;
     }
     return first ? refuse(err) : 0;
@@ -258,6 +269,9 @@ static reeve_rc fake_wait(reeve__broker *broker, const reeve_bytes *queues,
                           ptrdiff_t *out_index, reeve_error *err) {
     const fake_broker *fake = fake_of(broker);
     fake_fault fault = begin(fake, FAKE_WAIT);
+    for (size_t i = 0; i < count; i++)
+        atomic_fetch_add(&fake->plan->refused_waits,
+                         is_refused(fake->plan, queues[i]));
     return fault.code ? fail(&fault, err)
                       : fake->inner->ops->wait(fake->inner, queues, count,
                                                wake_fd, by_ns, out_index, err);

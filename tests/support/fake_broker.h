@@ -45,6 +45,8 @@ typedef struct fake_plan {
     atomic_bool leases_lost;       /* extend says so of each */
     _Atomic int64_t clock_lag_ms;  /* now is so far behind */
     _Atomic(const char *) refused; /* turns and reclaims of this queue fail */
+    atomic_bool only_verdicts;     /* not turns without them */
+    atomic_int refused_waits;      /* waits at its bell */
 } fake_plan;
 
 void fake_plan_init(fake_plan *plan);

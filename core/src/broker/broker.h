@@ -97,7 +97,8 @@ typedef struct reeve__turn {
     size_t claim_max; /* 0 = claim nothing */
     int64_t lease_ms;
     /* out */
-    bool answered; /* this half holds although the call as a whole has failed */
+    bool answered; /* when the call fails with SERVER: this half holds. The
+                      other halves' verdicts are to be sent again */
     size_t claimed;
     bool more; /* pending work was left behind */
     bool paused;

@@ -39,9 +39,8 @@ typedef struct reeve__select {
 } reeve__select;
 
 /*
- * Splits slots (at most SLOTS_MAX) over the queues that are not dry at now_ns,
- * nor at rest;
- * quotas has queue_count (at most QUEUES_MAX) places. Does not change credits.
+ * Splits slots (at most SLOTS_MAX) over the queues that are neither dry nor at
+ * rest at now_ns; quotas has queue_count (at most QUEUES_MAX) places. Does not change credits.
  * Returns the sum (0 when all are dry, else slots).
  */
 size_t reeve__select_plan(size_t *quotas, const reeve__select *select,

@@ -31,21 +31,39 @@ static void wait_failed(reeve_worker *worker, const reeve_error *err) {
     wake_queues(worker, -1);
 }
 
+/* At the bells of all queues that do not refuse: a damaged one would answer at
+ * once, or be the one that is heard. */
 static void wait_for_ring(reeve_worker *worker, int64_t by_ns) {
     reeve__broker *broker = worker->fetch_broker;
     reeve_bytes names[REEVE__WORKER_QUEUES_MAX];
-    for (size_t q = 0; q < worker->queue_count; q++)
-        names[q] = reeve_bytes_of(worker->queues[q].name);
+    size_t queue_of[REEVE__WORKER_QUEUES_MAX];
+    size_t count = 0;
+    for (size_t q = 0; q < worker->queue_count; q++) {
+        if (worker->queues[q].refusals)
+            continue;
+        names[count] = reeve_bytes_of(worker->queues[q].name);
+        queue_of[count++] = q;
+    }
+    if (!worker->slow_poll_by_ns)
+        worker->slow_poll_by_ns =
+            reeve__by_ns(worker->env, REEVE__SLOW_POLL_MS);
     ptrdiff_t index = -1;
     reeve_error err = { 0 };
-    reeve_rc rc = broker->ops->wait(broker, names, worker->queue_count,
-                                    worker->fetch_wake.fd, by_ns, &index, &err);
+    reeve_rc rc = 0;
+    if (count)
+        rc = broker->ops->wait(broker, names, count, worker->fetch_wake.fd,
+                               by_ns, &index, &err);
+    else
+        (void)reeve__poll_two(worker->env, worker->fetch_wake.fd, -1, by_ns);
     if (rc)
         wait_failed(worker, &err);
     else if (index >= 0)
-        wake_queues(worker, index);
-    else if (reeve__mono_ns(worker->env) >= by_ns)
-        wake_queues(worker, -1); /* the slow poll */
+        wake_queues(worker, (ptrdiff_t)queue_of[index]);
+    int64_t now_ns = reeve__mono_ns(worker->env);
+    if (!rc && index < 0 && now_ns >= worker->slow_poll_by_ns) {
+        wake_queues(worker, -1);
+        worker->slow_poll_by_ns = 0;
+    }
 }
 
 /* --- an offer ---------------------------------------------------------- */
@@ -98,8 +116,10 @@ static void offer_ended(reeve_worker *worker, bool well) {
     if (worker->phase != REEVE__PHASE_RUN || worker->quiet)
         reeve__held_return(worker, worker->ready.count);
     reeve__worker_unlock(worker);
-    if (!well)
-        worker->orphans_due = worker->orphans_again = true;
+    if (!well) {
+        reeve__orphans_note_all(worker);
+        worker->orphans_again = true;
+    }
     if (well && worker->offer.turn.next_due_at_ms)
         reeve__tick_due_hint(worker, 0, worker->offer.turn.next_due_at_ms);
 }

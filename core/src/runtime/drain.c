@@ -48,8 +48,8 @@ int reeve__drain_step(reeve_worker *worker, int64_t now_ns) {
             worker->flush_by_ns = reeve__by_ns(worker->env, FLUSH_MS);
         }
     }
-    bool unstored =
-        worker->outbox.count || worker->refused.count || worker->orphans_due;
+    bool unstored = worker->outbox.count || worker->refused.count ||
+                    reeve__orphans_may_come(worker);
     if (worker->phase == REEVE__PHASE_FLUSH &&
         (!unstored || now_ns >= worker->flush_by_ns))
         stopped(worker);

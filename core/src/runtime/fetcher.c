@@ -49,18 +49,28 @@ void reeve__fetch_scratch_dispose(reeve_worker *worker) {
 
 /* --- what goes --------------------------------------------------------- */
 
-/* Moves up to REEVE__SEND_MAX verdicts from the outbox to the scratch. Holds:
- * worker->mutex. */
-static void take_outbox(reeve_worker *worker) {
+static void send_verdict(reeve__fetch_scratch *scratch, reeve_delivery *dlv) {
+    scratch->sending[scratch->sending_count++] = dlv;
+    if (!dlv->resent)
+        dlv->sealed.settle.last_of_token = --dlv->claim->unsettled == 0;
+}
+
+/* Moves up to REEVE__SEND_MAX verdicts from the outbox to the scratch, those that
+ * were refused before first. Holds: worker->mutex. */
+static void take_outbox(reeve_worker *worker, int64_t now_ns) {
     reeve__fetch_scratch *scratch = &worker->scratch;
+    bool unwell = worker->unwell_count || worker->refused.count;
+    reeve__delivery_list again = { 0 };
+    reeve_delivery *dlv;
     scratch->sending_count = 0;
-    while (scratch->sending_count < REEVE__SEND_MAX) {
-        reeve_delivery *dlv = reeve__list_pop(&worker->outbox);
-        if (!dlv)
-            break;
-        scratch->sending[scratch->sending_count++] = dlv;
-        if (!dlv->resent)
-            dlv->sealed.settle.last_of_token = --dlv->claim->unsettled == 0;
+    if (unwell)
+        reeve__refused_take(&again, worker, now_ns);
+    while ((dlv = reeve__list_pop(&again)) != NULL)
+        send_verdict(scratch, dlv);
+    while (scratch->sending_count < REEVE__SEND_MAX &&
+           (dlv = reeve__list_pop(&worker->outbox)) != NULL) {
+        if (!unwell || !reeve__refused_keep(worker, dlv, now_ns))
+            send_verdict(scratch, dlv);
     }
 }
 
@@ -149,11 +159,12 @@ static void count_stored(reeve_worker *worker, const reeve_delivery *dlv,
  * it did not store is refused. Holds: worker->mutex. */
 static void drop_stored(reeve_worker *worker, reeve__delivery_list *spent) {
     reeve__fetch_scratch *scratch = &worker->scratch;
+    reeve__delivery_list again = { 0 };
     for (size_t i = 0; i < scratch->sending_count; i++) {
         reeve_delivery *dlv = scratch->sending[i];
         int32_t code = scratch->settles[scratch->places[i]].code;
-        if (code == REEVE_E_SERVER) {
-            reeve__refused_add(worker, dlv);
+        if (code == REEVE_E_SERVER) { /* see mark_answers */
+            reeve__list_push(&again, dlv);
             continue;
         }
         count_stored(worker, dlv, code);
@@ -162,6 +173,7 @@ static void drop_stored(reeve_worker *worker, reeve__delivery_list *spent) {
             reeve__list_push(spent, dlv);
     }
     scratch->sending_count = 0;
+    reeve__refused_put_back(worker, &again);
     reeve__held_wake(worker);
 }
 
@@ -203,7 +215,7 @@ static void turn_failed(reeve_worker *worker, bool claims, reeve_rc rc,
     int64_t now_ns = reeve__mono_ns(worker->env);
     keep_unstored(worker);
     if (claims)
-        worker->orphans_due = true;
+        reeve__orphans_note_all(worker);
     worker->turn_refused = rc != REEVE_E_NET && rc != REEVE_E_TIMEOUT;
     reeve__fetch_hold_off(worker);
     if (now_ns < worker->turn_log_by_ns)
@@ -249,7 +261,7 @@ static void run_turn(reeve_worker *worker, size_t turn_count, bool claims) {
         worker->turn_log_by_ns = 0;
         reeve__prefetch_turned(&worker->prefetch, now_ns - start_ns);
         drop_stored(worker, &spent);
-        if (rc || worker->refusals)
+        if (rc || worker->unwell_count)
             reeve__refused_note(worker, turn_count, now_ns, &err);
         if (claims)
             reeve__fetch_book(worker, turn_count, now_ns);
@@ -287,7 +299,7 @@ static int64_t look_again_by(const reeve_worker *worker, int64_t now_ns) {
         by_ns = held_ns;
     if (worker->orphans_due && worker->orphans_by_ns < by_ns)
         by_ns = worker->orphans_by_ns;
-    int64_t refused_ns = reeve__refused_by(worker);
+    int64_t refused_ns = reeve__refused_look_by(worker, now_ns);
     if (refused_ns < by_ns)
         by_ns = refused_ns;
     if (worker->phase == REEVE__PHASE_DRAIN && worker->drain_by_ns < by_ns)
@@ -326,10 +338,10 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         reeve__worker_unlock(worker);
         return REEVE__FETCH_WAIT_WAKE;
     }
-    reeve__refused_retry(worker, now_ns);
     reeve__held_step(worker, now_ns);
     bool low = reeve__held_is_low(worker) || worker->offered_count;
-    bool ripe = now_ns >= outbox_by(worker);
+    bool ripe =
+        now_ns >= outbox_by(worker) || reeve__refused_is_ripe(worker, now_ns);
     size_t planned = 0;
     if (low || ripe) /* who settles anyway fills up on the way */
         planned = reeve__select_plan(worker->scratch.quotas, &worker->select,
@@ -341,12 +353,13 @@ int reeve__fetch_step(reeve_worker *worker, int64_t *out_by_ns) {
         reeve__worker_unlock(worker);
         return low ? REEVE__FETCH_WAIT_BELL : REEVE__FETCH_WAIT_WAKE;
     }
-    take_outbox(worker);
+    take_outbox(worker, now_ns);
     if (worker->outbox.count)
         worker->outbox_since_ns = now_ns;
     reeve__worker_unlock(worker);
     size_t turn_count = build_turns(worker, planned > 0);
-    run_turn(worker, turn_count, planned > 0);
+    if (turn_count) /* else all that was ripe belongs to queues that refuse */
+        run_turn(worker, turn_count, planned > 0);
     return REEVE__FETCH_AGAIN;
 }
 

@@ -20,6 +20,7 @@
 #define SWEEP_EVERY_MS 5000
 /* After a failure a role waits this long. */
 #define FAIL_PAUSE_MS 250
+#define LOG_EVERY_MS 1000
 
 static int64_t sooner(int64_t a_ns, int64_t b_ns) {
     return a_ns < b_ns ? a_ns : b_ns;
@@ -29,12 +30,17 @@ static int64_t after_ms(int64_t now_ns, int64_t span_ms) {
     return reeve__add_sat(now_ns, reeve__mul_sat(span_ms, REEVE__MS_NS));
 }
 
+/* A queue that fails again and again is told of once in a while. */
 static void role_failed(reeve_worker *worker, const char *role,
-                        const char *queue, reeve_rc rc,
+                        reeve__worker_queue *queue, reeve_rc rc,
                         const reeve_error *err) {
-    reeve__log(worker->env, REEVE_LOG_WARN,
-               "worker %s: %s of queue %s failed: %s", worker->id, role, queue,
-               err->message);
+    int64_t now_ns = reeve__mono_ns(worker->env);
+    if (now_ns >= queue->role_log_by_ns) {
+        queue->role_log_by_ns = after_ms(now_ns, LOG_EVERY_MS);
+        reeve__log(worker->env, REEVE_LOG_WARN,
+                   "worker %s: %s of queue %s failed: %s", worker->id, role,
+                   queue->name, err->message);
+    }
     if (reeve_code_class(rc) == REEVE_CLASS_RETRY)
         worker->away_until_ns = reeve__by_ns(worker->env, FAIL_PAUSE_MS);
 }
@@ -75,7 +81,7 @@ static int64_t promote_queue(reeve_worker *worker, size_t index) {
     reeve_rc rc = broker->ops->promote(broker, name, PROMOTE_COUNT_MAX, &moved,
                                        &due_at_ms, &err);
     if (rc) {
-        role_failed(worker, "promote", worker->queues[index].name, rc, &err);
+        role_failed(worker, "promote", &worker->queues[index], rc, &err);
         return after_ms(reeve__mono_ns(worker->env), FAIL_PAUSE_MS);
     }
     reeve__worker_note_time(worker, broker);
@@ -120,7 +126,7 @@ int64_t reeve__role_reclaim(reeve_worker *worker, int64_t now_ns) {
                                       (reeve_bytes){ 0 }, &worker->archive,
                                       reeve__worker_has, worker, &err);
         if (rc)
-            role_failed(worker, "reclaim", worker->queues[q].name, rc, &err);
+            role_failed(worker, "reclaim", &worker->queues[q], rc, &err);
         if (!count)
             continue;
         more = more || count == REEVE__TAKEOVER_COUNT_MAX;
@@ -152,7 +158,7 @@ int64_t reeve__role_sweep(reeve_worker *worker, int64_t now_ns) {
                 broker->ops->sweep(broker, reeve_bytes_of(queue->name),
                                    SWEEP_COUNT_MAX, &removed, &err);
             if (rc)
-                role_failed(worker, "sweep", queue->name, rc, &err);
+                role_failed(worker, "sweep", queue, rc, &err);
             bool more = removed >= SWEEP_COUNT_MAX;
             queue->sweep_by_ns =
                 after_ms(now_ns, more ? FAIL_PAUSE_MS / 10 : SWEEP_EVERY_MS);

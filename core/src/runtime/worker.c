@@ -311,7 +311,6 @@ static void fetch_all(reeve_worker *worker) {
     reeve__lock(&worker->mutex);
     for (size_t q = 0; q < worker->queue_count; q++)
         reeve__select_wake(&worker->select, q);
-    reeve__refused_end(worker);
     reeve__worker_unlock(worker);
     while (reeve__fetch_step(worker, &by_ns) == REEVE__FETCH_AGAIN &&
            !worker->failures_in_row)
@@ -333,15 +332,15 @@ reeve_rc reeve_worker_step(int64_t *out_next_at_ms, reeve_worker *worker,
     if (rc)
         return rc;
     worker->away_until_ns = 0; /* the caller says when to ask again */
+    reeve__lock(&worker->mutex);
+    reeve__refused_ask_again(worker, reeve__mono_ns(worker->env));
+    reeve__worker_unlock(worker);
     fetch_all(worker); /* settles first, so that promote sees the retries */
     (void)reeve__tick_step(worker, reeve__mono_ns(worker->env));
     fetch_all(worker);
     if (worker->failures_in_row)
         return reeve__fail(err, REEVE_E_NET,
                            "worker %s: the broker does not answer", worker->id);
-    if (worker->refusals)
-        return reeve__fail(err, REEVE_E_SERVER,
-                           "worker %s: the broker refuses a queue", worker->id);
     int64_t next_at_ms = 0;
     for (size_t q = 0; q < worker->queue_count; q++) {
         int64_t due_at_ms = worker->queues[q].next_due_at_ms;
@@ -350,6 +349,9 @@ reeve_rc reeve_worker_step(int64_t *out_next_at_ms, reeve_worker *worker,
     }
     if (out_next_at_ms)
         *out_next_at_ms = next_at_ms;
+    if (worker->refused_seen)
+        return reeve__fail(err, REEVE_E_SERVER,
+                           "worker %s: the broker refuses a queue", worker->id);
     return 0;
 }
 

@@ -97,6 +97,14 @@ typedef struct reeve__worker_queue {
     int64_t promote_by_ns;  /* guarded by the worker's mutex */
     int64_t next_due_at_ms; /* the ticker's own: last heard, 0 = none */
     int64_t sweep_by_ns;    /* the ticker's own */
+    int64_t role_log_by_ns; /* the ticker's own: failures not told of before */
+
+    /* The fetcher's own. */
+    bool orphans_due;       /* a claim's reply was lost or refused */
+    int32_t refusals;       /* in a row; 0 = it is well */
+    int64_t rest_by_ns;     /* it is left alone until then */
+    int64_t rest_log_by_ns; /* not told of again before */
+    size_t refused_count;   /* of its verdicts in refused */
 } reeve__worker_queue;
 
 /* What one queue gave in a turn. */
@@ -190,7 +198,7 @@ struct reeve_worker {
     size_t live_count;
     reeve__delivery_list ready; /* live, no handler has them */
     reeve__delivery_list outbox;
-    reeve__delivery_list refused; /* of the outbox, until refused_by_ns */
+    reeve__delivery_list refused; /* verdicts of queues that rest */
     reeve__prefetch prefetch;
     size_t suspect_count;    /* live ones that a worker died with */
     size_t returning_count;  /* given back, not yet stored */
@@ -215,14 +223,16 @@ struct reeve_worker {
     /* The fetcher's own. */
     reeve__fetch_scratch scratch;
     reeve__bell_claim offer; /* while offered_count */
+    int64_t slow_poll_by_ns; /* of the queues whose bells do not ring; 0 = not
+                                waiting */
     bool bell_out;           /* a wait may be outstanding at the broker */
-    bool orphans_due;        /* a claim's reply was lost */
+    bool orphans_due;        /* in some queue */
     bool orphans_again;      /* and it may still be made */
     int64_t orphans_by_ns;
     int32_t failures_in_row; /* written under mutex: the ticker reads it */
     bool turn_refused;       /* the last that failed was answered */
-    int32_t refusals;        /* in a row, by queues whose store is damaged */
-    int64_t refused_by_ns;   /* they rest until then */
+    size_t unwell_count;     /* queues with refusals */
+    bool refused_seen;       /* by a manual worker's step */
     int64_t turn_log_by_ns;  /* not told of again before */
     int64_t retry_by_ns;
 
@@ -347,22 +357,35 @@ void reeve__fetch_run(void *worker);
 reeve_rc reeve__fetch_scratch_init(reeve_worker *worker, reeve_error *err);
 void reeve__fetch_scratch_dispose(reeve_worker *worker);
 
-/* --- refused.c: queues whose store refuses their turns, one by one. Called by
- * the fetcher. Holds: worker->mutex. --- */
+/* --- refused.c: queues that refuse, one by one. Called by the fetcher. Holds:
+ * worker->mutex, but for the first two, whose state is the fetcher's own. --- */
 /* Whether an answer like this concerns its queue alone. */
 bool reeve__refused_alone(const reeve_worker *worker, reeve_rc rc);
+bool reeve__refused_rests(const reeve__worker_queue *queue, int64_t now_ns);
+/* A queue has refused: it rests. */
+void reeve__refused_begin(reeve_worker *worker, size_t index, int64_t now_ns,
+                          const reeve_error *err);
 /* The queues of the scratch's turns that were not answered (err) rest; those
  * that were rest no longer. */
 void reeve__refused_note(reeve_worker *worker, size_t turn_count,
                          int64_t now_ns, const reeve_error *err);
-/* A verdict rests. */
-void reeve__refused_add(reeve_worker *worker, reeve_delivery *dlv);
-/* Puts the verdicts that rest back into the outbox when it is time. */
-void reeve__refused_retry(reeve_worker *worker, int64_t now_ns);
-/* It is time now. */
-void reeve__refused_end(reeve_worker *worker);
-/* When that is; INT64_MAX when nothing rests. */
-int64_t reeve__refused_by(const reeve_worker *worker);
+/* Tells the choice of queues whether one may be claimed from. */
+void reeve__refused_plan(reeve_worker *worker, size_t index);
+/* Every rest ends now. */
+void reeve__refused_ask_again(reeve_worker *worker, int64_t now_ns);
+/* The earliest end of a rest after now_ns; INT64_MAX when nothing rests. */
+int64_t reeve__refused_look_by(const reeve_worker *worker, int64_t now_ns);
+/* Verdicts that were sent and refused wait again, before those that came after
+ * them. Takes the list. */
+void reeve__refused_put_back(reeve_worker *worker, reeve__delivery_list *list);
+/* Lays a verdict by when others of its queue wait; false when it may go. */
+bool reeve__refused_keep(reeve_worker *worker, reeve_delivery *dlv,
+                         int64_t now_ns);
+/* Whether some may be sent again. */
+bool reeve__refused_is_ripe(const reeve_worker *worker, int64_t now_ns);
+/* Moves these to out, a few of each queue that has not answered well since. */
+void reeve__refused_take(reeve__delivery_list *out, reeve_worker *worker,
+                         int64_t now_ns);
 
 /* Books what turn_count turns of the scratch have claimed. Holds:
  * worker->mutex. */
@@ -381,6 +404,10 @@ void reeve__bell_leave(reeve_worker *worker);
 bool reeve__bell_is_stale(reeve_worker *worker);
 
 /* --- orphans.c --- */
+/* A reply was lost that may have claimed from every queue. */
+void reeve__orphans_note_all(reeve_worker *worker);
+/* Whether there may be claims to hand back in a queue that does not refuse. */
+bool reeve__orphans_may_come(const reeve_worker *worker);
 /* Hands back claims that were never seen, if it is time to; orphans_due stays
  * true when it cannot. Runs on: the fetcher. */
 void reeve__orphans_return(reeve_worker *worker);

@@ -10,7 +10,7 @@ from support.servers import RedisServer
 from proof.stage import Stage
 
 QUEUES = ("bad", "one", "two")
-KEYS = ("tasks", "pending", "active", "leases", "meta", "bell")
+KEYS = ("tasks", "pending", "active", "leases", "meta", "bell", "completed", "results")
 
 _BREAK = """if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('RENAME', KEYS[1], KEYS[2])

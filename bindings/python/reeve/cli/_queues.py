@@ -51,15 +51,18 @@ def _row(info: QueueInfo) -> list[str]:
     ]
 
 
+def _damage(found: list[QueueInfo]) -> list[str]:
+    return [f"{info.name} is damaged: {info.error}" for info in found if info.error]
+
+
 def _show(app: App, as_json: bool) -> None:
     if as_json:
         put_json([dataclasses.asdict(info) for info in app.queues()])
     else:
         found = app.queues()
         put_table(_COLUMNS, map(_row, found), "no queues yet")
-        for info in found:
-            if info.error:
-                click.echo(f"reeve: {info.name} is damaged: {info.error}", err=True)
+        for line in _damage(found):
+            click.echo(f"reeve: {line}", err=True)
 
 
 def _watch(app: App, interval: float, as_json: bool) -> None:
@@ -70,12 +73,15 @@ def _watch(app: App, interval: float, as_json: bool) -> None:
                 click.echo()  # between two tables
             sys.stdout.flush()
             time.sleep(interval)
+    from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     with Live(auto_refresh=False) as live:
         while True:
-            table = make_rich_table(_COLUMNS, map(_row, app.queues()), live.console.width)
-            live.update(table, refresh=True)
+            found = app.queues()
+            table = make_rich_table(_COLUMNS, map(_row, found), live.console.width)
+            live.update(Group(table, *map(Text, _damage(found))), refresh=True)
             time.sleep(interval)
 
 
