@@ -262,6 +262,20 @@ static void put_in(bench *b, const char *queue, const char *id) {
     put(b, &args, id);
 }
 
+static void wait_done(bench *b, int count) {
+    while (stats_of(b).done < count)
+        (void)sched_yield();
+}
+
+/* A worker with threads whose first verdict queue bad refuses. */
+static void open_refused(bench *b) {
+    open_two(b, false, 2);
+    put_in(b, "bad", "a");
+    reeve_delivery *dlv = take(b, true);
+    atomic_store(&b->plan.refused, "bad");
+    finish(b, dlv);
+}
+
 /* Its verdict waits and is stored once; what it has is claimed when it is well
  * again. */
 static void refused_turn_is_its_queues_alone(void **state) {
@@ -298,16 +312,11 @@ static void refused_turn_is_its_queues_alone(void **state) {
 static void refused_queue_rests_while_others_run(void **state) {
     (void)state;
     bench b;
-    open_two(&b, false, 2);
-    put_in(&b, "bad", "a");
-    reeve_delivery *dlv = take(&b, true);
-    atomic_store(&b.plan.refused, "bad");
-    finish(&b, dlv);
+    open_refused(&b);
     for (int i = 0; i < 50; i++) {
         put_in(&b, "good", "c");
         finish(&b, take(&b, true));
-        while (stats_of(&b).done < i + 1)
-            (void)sched_yield();
+        wait_done(&b, i + 1);
     }
     atomic_store(&b.plan.refused, NULL);
     put_in(&b, "bad", "b");
@@ -319,11 +328,6 @@ static void refused_queue_rests_while_others_run(void **state) {
         advance(&b, 100);
     assert_int_equal(stats_of(&b).lease_lost, 0);
     close_bench(&b);
-}
-
-static void wait_done(bench *b, int count) {
-    while (stats_of(b).done < count)
-        (void)sched_yield();
 }
 
 /* Its bell would ring at once, or for nobody. */
@@ -459,11 +463,7 @@ static void refused_return_blocks_nothing(void **state) {
 static void refused_verdict_does_not_hold_the_stop(void **state) {
     (void)state;
     bench b;
-    open_two(&b, false, 2);
-    put_in(&b, "bad", "a");
-    reeve_delivery *dlv = take(&b, true);
-    atomic_store(&b.plan.refused, "bad");
-    finish(&b, dlv);
+    open_refused(&b);
     reeve_worker_stop(b.worker);
     while (reeve_worker_join(b.worker, 0, NULL))
         advance(&b, 1000);
