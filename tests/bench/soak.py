@@ -38,6 +38,11 @@ FAIL_PERCENT = 5
 #: A line through the second half may rise by this over that half.
 MAY_RISE = 0.03
 MAY_RISE_BYTES = {"rss": 1 << 20, "server": 1 << 20, "files": 4 << 20}
+COUNTS = ("count", "threads")
+CONCURRENCY = 16
+#: A worker starts a thread when more handlers run at once than ever before. Beside these: the
+#: core's three, the main one, one that watches, and one to spare.
+THREADS_MAX = CONCURRENCY + 6
 
 
 # Samples
@@ -48,7 +53,7 @@ class Series:
     """One quantity over time."""
 
     name: str
-    kind: str  # rss, server, files: bytes; count: a number that must not grow
+    kind: str  # rss, server, files: bytes; count: must not grow; threads: has a bound
     times: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
@@ -67,10 +72,14 @@ class Series:
     def bound(self) -> float:
         _, values = self.half()
         middle = sorted(values)[len(values) // 2]
+        if self.kind == "threads":
+            return THREADS_MAX - middle
         return max(MAY_RISE * middle, MAY_RISE_BYTES.get(self.kind, 1))
 
     @property
     def flat(self) -> bool:
+        if self.kind == "threads":
+            return max(self.values) <= THREADS_MAX
         return self.rise() <= self.bound()
 
 
@@ -133,7 +142,7 @@ class Soak:
             weights = ",".join(f"{name}={weight}" for name, weight in QUEUES.items())
             return [str(self.e2e / "e2e_worker"), "--url", self.url, "--queues", weights,
                     "--journal", str(journal), "--fail-percent", str(FAIL_PERCENT),
-                    "--lease-ms", "3000", "--concurrency", "16"]  # fmt: skip
+                    "--lease-ms", "3000", "--concurrency", str(CONCURRENCY)]  # fmt: skip
         # A gap is random, half of its most on the average, for each call.
         batch = 10
         return [str(self.e2e / "e2e_producer"), "--url", self.url, "--acks", str(journal),
@@ -157,7 +166,7 @@ class Soak:
             rss, fds, threads = read_process(pid)
             self.note(f"{name} RSS", "rss", at_s, rss)
             self.note(f"{name} descriptors", "count", at_s, fds)
-            self.note(f"{name} threads", "count", at_s, threads)
+            self.note(f"{name} threads", "threads", at_s, threads)
         if self.redis:
             self.note("redis used_memory", "server", at_s, self.redis.used_memory())
             self.note("redis keys", "count", at_s, self.redis.call("DBSIZE"))
@@ -295,7 +304,7 @@ def child(role: str, url: str, journal: str, rate: str, retention: str) -> None:
         return work(ctx, pad)
 
     if role == "work":
-        worker = Worker(app, concurrency=16, queues=QUEUES, lease=3.0)
+        worker = Worker(app, concurrency=CONCURRENCY, queues=QUEUES, lease=3.0)
         print("ready", flush=True)
         worker.run()
         return
@@ -317,7 +326,7 @@ def child(role: str, url: str, journal: str, rate: str, retention: str) -> None:
 
 
 def show(value: float, kind: str) -> str:
-    return f"{value / 1024:,.0f} KiB" if kind != "count" else f"{value:,.1f}"
+    return f"{value / 1024:,.0f} KiB" if kind not in COUNTS else f"{value:,.1f}"
 
 
 def report(soak: Soak, sheet: Sheet) -> bool:
@@ -336,7 +345,7 @@ def report(soak: Soak, sheet: Sheet) -> bool:
         print(f"  {one.name:24}{line}  {'flat' if one.flat else 'GROWS'}")
         good = good and one.flat
         axes = {"case": soak.case, "what": one.name, "seconds": soak.seconds}
-        unit = "count" if one.kind == "count" else "bytes"
+        unit = "count" if one.kind in COUNTS else "bytes"
         sheet.add("soak", "rise", unit, [one.rise()], system="reeve", **axes)
         sheet.add("soak", "level", unit, one.half()[1], system="reeve", **axes)
     for name, value in found.items():
